@@ -1,0 +1,1 @@
+"""One module a lesson: its predictions and exercises, as values over `helpers.quiz`."""

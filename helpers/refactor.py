@@ -1,0 +1,158 @@
+"""The refactor lab: a tiny project saved both ways, changed, and loaded again, each load in a process of its own."""
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+NET = '''from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, scale=1.0):
+        super().__init__()
+        self.first = nn.Linear(2, 2)
+        self.second = nn.Linear(2, 2)
+        self.scale = scale
+
+    def forward(self, x):
+        return self.second(self.first(x)) * self.scale
+'''
+SAVE = '''import torch
+from net import Net
+
+torch.manual_seed(0)
+model = Net()
+torch.save(model, "whole model.pth")
+torch.save(model.state_dict(), "state dict.pth")
+print(model(torch.ones(2)).tolist())
+'''
+LOAD = {
+    "whole model": '''model = torch.load("whole model.pth", weights_only=False)
+''',
+    "state dict": '''from net import Net
+
+model = Net()
+model.load_state_dict(torch.load("state dict.pth", weights_only=True))
+''',
+}
+FORMATS = tuple(LOAD)
+REPORT = '''
+import json, sys, torch
+said = {"outputs": None, "stage": "load", "error": ""}
+try:
+    scope = {"torch": torch}
+    exec(sys.argv[1], scope)
+    said["stage"] = "call"
+    said["outputs"] = scope["model"](torch.ones(2)).tolist()
+except Exception as error:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said["error"] = type(error).__name__ + ": " + " ".join(lines)
+print(json.dumps(said))
+'''
+
+
+@dataclass(frozen=True)
+class Change:
+    """An edit of the project: what is replaced by what in net.py, and where the file and the class stand then."""
+
+    old: str = ""
+    new: str = ""
+    module: str = "net"
+    name: str = "Net"
+
+    @property
+    def words(self) -> str:
+        """The edit on one line."""
+        if self.module != "net":
+            return f"net.py → {self.module.replace('.', '/')}.py"
+        if self.old in self.new:
+            return "+ " + self.new.removesuffix(self.old).strip().replace("\n", " ").replace("  ", "")
+        return f"{self.old} → {self.new}"
+
+
+CHANGES = {
+    "rename the class": Change("class Net", "class Network", name="Network"),
+    "move the module": Change(module="models.net"),
+    "add a method": Change("    def forward", "    def describe(self):\n        return 'net'\n\n    def forward"),
+    "rename an attribute": Change("first", "encoder"),
+    "change a default": Change("scale=1.0", "scale=2.0"),
+    "reorder the layers": Change("self.second(self.first(x))", "self.first(self.second(x))"),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one load did: `mark` is yes (same outputs as before), no (an error) or wrong (other outputs, no error)."""
+
+    change: str
+    form: str
+    edit: str
+    mark: str
+    verdict: str
+    said: str
+
+
+class Lab:
+    """A project in `folder`, saved in both formats by a process of its own when first needed."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._before: list[float] | None = None
+
+    def before(self) -> list[float]:
+        """The outputs of the model for the input (1, 1) when it was saved."""
+        if self._before is None:
+            (self.folder / "net.py").write_text(NET)
+            self._before = json.loads(_python(SAVE, self.folder))
+        return self._before
+
+    def run(self, change: str, form: str) -> Outcome:
+        """Applies one change to a copy of the project and loads one file there, in a fresh process.
+
+        Raises ValueError if there is no such change or format.
+        """
+        if change not in CHANGES or form not in FORMATS:
+            raise ValueError(f"Got {change!r} and {form!r}; wanted one of {', '.join(CHANGES)} "
+                             f"and one of {', '.join(FORMATS)}.")
+        before, edit = self.before(), CHANGES[change]
+        place = self.folder / f"{change}, {form}"
+        source = place.joinpath(*edit.module.split(".")).with_suffix(".py")
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text(NET.replace(edit.old, edit.new) if edit.old else NET)
+        (place / f"{form}.pth").write_bytes((self.folder / f"{form}.pth").read_bytes())
+        load = LOAD[form].replace("from net", f"from {edit.module}").replace("Net", edit.name)
+        return _outcome(change, form, edit.words, before, json.loads(_python(REPORT, place, load)))
+
+    def run_all(self) -> Iterator[Outcome]:
+        """Every change in both formats, two processes at a time."""
+        self.before()
+        pairs = [(change, form) for change in CHANGES for form in FORMATS]
+        with ThreadPoolExecutor(2) as pool:
+            yield from pool.map(lambda pair: self.run(*pair), pairs)
+
+
+def _outcome(change: str, form: str, edit: str, before: list[float], report: dict) -> Outcome:
+    said = re.sub(r" from '[^']*'", "", report["error"])
+    if said:
+        verdict = "fails to load" if report["stage"] == "load" else "loads, fails when called"
+        short = said if len(said) <= 84 else said[:83] + "…"
+        return Outcome(change, form, edit, "no", verdict, short)
+    if all(abs(a - b) < 1e-6 for a, b in zip(before, report["outputs"])):
+        return Outcome(change, form, edit, "yes", "loads, same outputs", "nothing")
+    return Outcome(change, form, edit, "wrong", "loads, silently other outputs", "nothing")
+
+
+def _python(code: str, folder: Path, *arguments: str) -> str:
+    """What a fresh interpreter prints that runs `code` in `folder`. Raises RuntimeError with its last line if it fails."""
+    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", code, *arguments], cwd=folder, capture_output=True, text=True,
+                           env={**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}, timeout=120)
+    if ended.returncode:
+        raise RuntimeError(f"The process failed: {ended.stderr.strip().splitlines()[-1]}")
+    return ended.stdout.strip()

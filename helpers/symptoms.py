@@ -1,0 +1,108 @@
+"""The symptom finder's table: what people see or fear, and the section of the lesson that explains it."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+LESSONS = {1: "01_build_a_model", 2: "02_read_the_state_dict", 3: "03_inside_the_optimizer", 4: "04_save_and_load",
+           5: "05_why_not_the_whole_model"}
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """`signs` are fragments of an error or of a worry; `advice` is one sentence; `section` a heading of `lesson`."""
+
+    name: str
+    signs: tuple[str, ...]
+    advice: str
+    lesson: str
+    section: str
+
+
+def _row(name: str, signs: str, advice: str, lesson: int, section: str) -> Symptom:
+    return Symptom(name, tuple(signs.split(" | ")), advice, LESSONS[lesson], section)
+
+
+SYMPTOMS = (
+    _row("Missing key(s) in state_dict", "missing key | missing keys",
+         "The model has a name that the file has not. Print both lists of keys side by side.",
+         4, "Loading copies, casts and reports"),
+    _row("Unexpected key(s) in state_dict", "unexpected key | unexpected keys",
+         "The file has a name that the model has not; often the whole checkpoint was passed, not its model_state.",
+         4, "Loading copies, casts and reports"),
+    _row("size mismatch for …", "size mismatch | copying a param with shape",
+         "Same name, another shape. strict=False does not forgive it, and what fitted was already copied.",
+         4, "Loading copies, casts and reports"),
+    _row("Expected state_dict to be dict-like", "dict-like",
+         "You passed a path or a model. torch.load(path) gives the dict, model.state_dict() too.",
+         4, "You might think"),
+    _row("My best weights became my last weights",
+         "best weights | best model last | snapshot changes | best_model same as last | best changed",
+         "A state dict is a window on the model. copy.deepcopy keeps a moment.", 2, "A photograph or a window?"),
+    _row("Is state_dict() a copy?", "is a copy | copy of state_dict | state_dict copy | shallow copy",
+         "No: its tensors are the model's. copy() and dict() copy only the dict.", 2, "Which copies are copies?"),
+    _row("A layer is not saved or not trained",
+         "layer not saved | list of layers | layers in a list | layer not trained | parameters missing from list",
+         "A Python list or dict hides its modules. nn.ModuleList and nn.ModuleDict register them.",
+         2, "What gets in, what stays out"),
+    _row("A buffer is missing from the state dict", "buffer missing | named_buffers | persistent | buffer not saved",
+         "register_buffer(…, persistent=False) keeps it out.", 2, "What gets in, what stays out"),
+    _row("optimizer got an empty parameter list", "empty parameter list | optimizer got an empty",
+         "Nothing is registered: the layers hide in a list, or the tensors are not nn.Parameter.",
+         1, "What registers itself"),
+    _row("mat1 and mat2 shapes cannot be multiplied", "mat1 and mat2 | cannot be multiplied",
+         "A Linear's weight is out × in. Transpose it, or let the module do the product.", 1, "Out by in"),
+    _row("My optimizer's state is empty", "optimizer state empty | state empty | no momentum buffer | state is {}",
+         "It fills at the first step, and only for parameters that got a gradient.", 3, "Empty before the first step"),
+    _row("Which buffer belongs to which parameter?",
+         "by name | optimizer names | which parameter | buffers swapped | reordered parameters | order of parameters",
+         "Optimizer state is matched by position. Keep the order of parameters.", 3, "Positions, not names"),
+    _row("doesn't match the size of optimizer's group",
+         "match the size of optimizer | different number of parameter groups | parameter group that doesn't",
+         "The optimizer was given another number of parameters or groups than the one that was saved.",
+         3, "Positions, not names"),
+    _row("My file is huge", "file is huge | checkpoint too big | too large | file size | huge checkpoint | grows",
+         "A saved slice takes its whole storage with it. clone() before saving.", 4, "What is in the file"),
+    _row("The checkpoint is three times the model", "three times | 3x | adam checkpoint | twice the size",
+         "Adam keeps two buffers for each parameter.", 3, "What it weighs"),
+    _row("KeyError: 'momentum'", "keyerror: 'momentum' | keyerror momentum | 'momentum'",
+         "The state of another kind of optimizer was loaded, such as Adam's into SGD.", 4, "What a resume needs"),
+    _row("My new learning rate is ignored", "learning rate | new lr | old lr | lr ignored | lr came back | wrong lr",
+         "Loading the optimizer brings back the saved param_groups. Set lr after loading.", 4, "What a resume needs"),
+    _row("Loss jumped after resume", "loss jump | loss jumped | loss jumps | loss went up after | resume worse | jumped after resume",
+         "A part was not restored: most often the optimizer's buffers.", 4, "What a resume needs"),
+    _row("Different answers after loading", "different results | different answers | different outputs | eval | results differ",
+         "The mode is not saved. Call eval() after loading.", 4, "Same weights, other answers"),
+    _row("Attempting to deserialize object on a CUDA device", "cuda device | deserialize object | no gpu | cuda.is_available | without a gpu",
+         "Pass map_location=\"cpu\" to torch.load.", 4, "From a GPU, without a GPU"),
+    _row("Weights only load failed", "weights only load failed | weights_only | unsupported global | weightsunpickler",
+         "The file holds more than tensors: most often a whole model.", 5, "Refused by default"),
+    _row("Can't get attribute 'Net'", "can't get attribute | cannot get attribute",
+         "A pickled model stores where its class lives, and the class is not there.", 5, "Works here, fails there"),
+    _row("No module named … while loading", "no module named | modulenotfounderror",
+         "A pickled model asks for the module that its class was imported from.", 5, "The refactor lab"),
+    _row("Works in the notebook, fails in the script", "works in the notebook | fails in the script | __main__",
+         "The class was pickled as __main__.Net, and the script's __main__ is another module.",
+         5, "Works here, fails there"),
+)
+
+
+def find(words: str, most: int = 3) -> list[Symptom]:
+    """The symptoms that fit an error text or a worry best, best first; empty if none does.
+
+    A sign that stands in the text word for word outweighs signs that only share words with it.
+    """
+    line = " ".join(words.lower().split())
+    scored = [(max(_score(sign, line) for sign in (*s.signs, s.name.lower())), -k, s) for k, s in enumerate(SYMPTOMS)]
+    return [s for score, _, s in sorted(scored, key=lambda item: item[:2], reverse=True)[:most] if score > 0]
+
+
+def _score(sign: str, line: str) -> float:
+    if sign in line:
+        return 10.0 + len(sign)
+    if len(line) > 3 and line in sign:
+        return 5.0 + len(line)
+    wanted, given = (set(re.findall(r"[a-z_']{3,}", text)) - {"the", "and", "for", "not", "state_dict", "model"}
+                     for text in (sign, line))
+    common = wanted & given
+    return len(common) / len(wanted) if len(common) * 2 > len(wanted) else 0.0
