@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -71,23 +71,23 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Exercise:
-    """A task with hints. `fault` takes the answer and returns what is wrong with it, or None."""
+    """A task with hints. `fault` takes the answer and returns what is wrong with it, or None; `rule` is said when right."""
 
     name: str
-    prompt: str
+    rule: str
     hints: tuple[str, ...]
     fault: Callable[[Any], str | None]
 
     def judge(self, answer: Any) -> Verdict:
         """The verdict on any answer at all; a `...`, also as what a function returns, is the untouched blank."""
         if _blank(answer):
-            return Verdict("untried", f"Replace the ... and run the cell again. {self.prompt}")
+            return Verdict("untried", "Replace the ... with your answer, and run the cell again.")
         try:
             wrong = self.fault(answer)
         except Exception as error:
             reason = str(error).partition("\n")[0]
             return Verdict("wrong", f"Your answer failed when it was tried: {type(error).__name__}: {reason}")
-        return Verdict("wrong", wrong) if wrong else Verdict("right", self.prompt)
+        return Verdict("wrong", wrong) if wrong else Verdict("right", self.rule)
 
     def check(self, answer: Any) -> View:
         """The verdict, with a button that unfolds the hints one by one."""
@@ -110,6 +110,8 @@ class Exercise:
 def _blank(answer: Any) -> bool:
     if isinstance(answer, tuple):
         return any(_blank(part) for part in answer)
+    if isinstance(answer, Mapping):
+        return bool(answer) and all(part is ... for part in answer.values())
     return answer is ... or Ellipsis in getattr(getattr(answer, "__code__", None), "co_consts", ())
 
 

@@ -72,7 +72,7 @@ class Change:
         """The edit on one line."""
         if self.module != "net":
             return f"net.py → {self.module.replace('.', '/')}.py"
-        if self.old in self.new:
+        if self.new.endswith(self.old):
             return "+ " + self.new.removesuffix(self.old).strip().replace("\n", " ").replace("  ", "")
         return f"{self.old} → {self.new}"
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape
 
 import ipywidgets
+from IPython.display import display
 
 from helpers import draw, refactor, symptoms
 from helpers.draw import Picture
@@ -60,20 +61,11 @@ def tick(label: str, value: bool = True) -> ipywidgets.Checkbox:
     return ipywidgets.Checkbox(value=value, description=label, indent=False)
 
 
-class Progress(ipywidgets.IntProgress):
-    """A bar that stands while work goes on and leaves nothing in the stored notebook."""
-
-    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, object]:
-        view = "application/vnd.jupyter.widget-view+json"
-        return {view: super()._repr_mimebundle_(**kwargs)[view]}
-
-
 def progress(items: Iterable, total: int, label: str) -> Iterator:
-    """The items one by one, with a bar shown until the last."""
-    from IPython.display import display
-
-    bar = Progress(0, 0, total, description=label, style=LABEL)
-    display(bar)
+    """The items one by one, under a bar that leaves nothing in the stored notebook."""
+    bar = ipywidgets.IntProgress(0, 0, total, description=label, style=LABEL)
+    view = "application/vnd.jupyter.widget-view+json"
+    display({view: bar._repr_mimebundle_()[view]}, raw=True)
     for item in items:
         bar.value += 1
         yield item
