@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from helpers.describe import dtype_name, require_state_dict, shape_name
+from helpers.describe import require_state_dict, shape_name
 
 
 @dataclass(frozen=True)

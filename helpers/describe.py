@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,7 @@ def total_bytes(rows: list[Row]) -> int:
 
 
 def read_file(path: str | Path) -> Any:
-    """A checkpoint's contents with its tensors mapped from the file, not read.
+    """A checkpoint's contents with its tensors mapped from the file, not read; files older than torch 1.6 are read.
 
     Raises ValueError, in one sentence, if there is no such file or it is no checkpoint.
     """
@@ -99,7 +100,7 @@ def read_file(path: str | Path) -> Any:
         raise ValueError(f"Got {path.name!r}, which is {'a folder' if path.is_dir() else 'not there'}; "
                          "wanted a file that torch.save wrote.")
     try:
-        return torch.load(path, mmap=True, map_location="cpu", weights_only=True)
+        return torch.load(path, mmap=zipfile.is_zipfile(path), map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).partition("\n")[0][:120] or type(error).__name__
         raise ValueError(f"Got {path.name!r}, which does not open as a checkpoint of tensors ({reason}); "

@@ -7,8 +7,9 @@ from html import escape
 import ipywidgets
 from IPython.display import display
 
-from helpers import draw, refactor, symptoms
+from helpers import draw
 from helpers.draw import Picture
+from helpers.scenes import CHANGES, FORMATS, Lab, outcome_picture, symptoms
 from helpers.view import View
 
 LABEL = {"description_width": "initial"}
@@ -78,13 +79,8 @@ def symptom_finder() -> View:
                            layout={"width": "640px"})
     found = ipywidgets.HTML(_found(""))
     line.observe(lambda change: setattr(found, "value", _found(change["new"])), "value")
-    rows = [(svg_words(s.name), f"{s.lesson[:2]} · {s.section}") for s in symptoms.SYMPTOMS]
+    rows = [(s.name, f"{s.lesson[:2]} · {s.section}") for s in symptoms.SYMPTOMS]
     return View([line, found], draw.table("Where each symptom is explained", ["symptom", "lesson · section"], rows))
-
-
-def svg_words(words: str) -> str:
-    """A symptom's name, short enough for a table."""
-    return draw.svg.clip(words, 62)
 
 
 def _found(words: str) -> str:
@@ -99,10 +95,10 @@ def _found(words: str) -> str:
     return f"<ol style='line-height:1.5' role='status'>{lines}</ol>"
 
 
-def refactor_lab(lab: refactor.Lab) -> View:
+def refactor_lab(lab: Lab) -> View:
     """⚙ Choose a change and a format, press Run: both the change and the load really happen, in a fresh process."""
-    change = choice("change", list(refactor.CHANGES))
-    form = choice("format", list(refactor.FORMATS))
+    change = choice("change", list(CHANGES))
+    form = choice("format", list(FORMATS))
     button = ipywidgets.Button(description="Run it", layout={"width": "auto"})
     bar = ipywidgets.IntProgress(0, 0, 1, layout={"visibility": "hidden", "width": "200px"})
     still = outcome_picture(lab.run(change.value, form.value))
@@ -116,19 +112,3 @@ def refactor_lab(lab: refactor.Lab) -> View:
 
     button.on_click(run)
     return View([change, form, ipywidgets.HBox([button, bar]), page], still)
-
-
-def outcome_picture(outcome: refactor.Outcome) -> Picture:
-    """One outcome of the refactor lab, with the lines that changed and the words of the process."""
-    rows = [("change", outcome.edit), ("format", outcome.form), ("outcome", (outcome.mark, outcome.verdict)),
-            ("it said", outcome.said)]
-    return draw.table(f"{outcome.change}, {outcome.form}: {outcome.verdict}", ["", ""], rows)
-
-
-def outcome_table(outcomes: Sequence[refactor.Outcome]) -> Picture:
-    """Every change against both formats."""
-    changes = list(dict.fromkeys(o.change for o in outcomes))
-    cell = {(o.change, o.form): (o.mark, o.verdict) for o in outcomes}
-    rows = [(change, *(cell[change, form] for form in refactor.FORMATS)) for change in changes]
-    silent = sum(o.mark == "wrong" for o in outcomes)
-    return draw.table(f"{len(outcomes)} loads, {silent} of them silently wrong", ["change", *refactor.FORMATS], rows)

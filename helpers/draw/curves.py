@@ -13,13 +13,16 @@ STROKES = [(svg.INK, "-", 2.4), ("#a8461a", "--", 2.4), ("#2a52a8", "-.", 2.4), 
 
 
 def curves(title: str, series: Mapping[str, Sequence[float]], *, across: str, up: str, alt: str) -> Picture:
-    """Lines over steps 1, 2, …; each has its own colour and dash, and its name at its end."""
+    """Lines over steps 1, 2, …; each has its own colour and dash, and its name beside them.
+
+    Values are drawn to four decimals, so that the picture is the same on every CPU.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.4))
     axes = figure.add_axes((0.09, 0.17, 0.65, 0.76))
     for (name, values), (color, dash, width) in zip(series.items(), STROKES):
-        axes.plot(range(1, len(values) + 1), values, color=color, linestyle=dash, linewidth=width, label=name)
+        axes.plot(range(1, len(values) + 1), [round(v, 4) for v in values], color=color, linestyle=dash, linewidth=width, label=name)
     axes.set_xlabel(across, fontsize=12, color=svg.INK)
     axes.set_ylabel(up, fontsize=12, color=svg.INK)
     axes.tick_params(labelsize=11, colors=svg.INK)
@@ -63,4 +66,4 @@ def _inner(figure) -> str:
         figure.savefig(page, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     whole = page.getvalue()
     inside = whole[whole.index("<defs>"):whole.rindex("</svg>")]
-    return re.sub(r"\n\s*", " ", inside)
+    return re.sub(r"\n\s*", " ", inside).replace("xlink:href", "href")

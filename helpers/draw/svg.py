@@ -58,7 +58,9 @@ def number(value: object) -> str:
 
 def text(x: float, y: float, words: object, size: int = 15, color: str = INK, *, mono: bool = False,
          bold: bool = False, anchor: str | None = None, strike: bool = False) -> str:
-    """One line of text with its baseline at `y`."""
+    """One line of text with its baseline at `y`; nothing for no words."""
+    if str(words) == "":
+        return ""
     return el("text", escape(str(words)), x=x, y=y, fill=color, font_size=size,
               font_family=MONO if mono else None, font_weight="bold" if bold else None,
               text_anchor=anchor, text_decoration="line-through" if strike else None)
@@ -161,4 +163,4 @@ def card(width: float, height: float, title: str, alt: str, body: str) -> Pictur
     svg = el("svg", inside, xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {number(width)} {number(height)}",
              width=float(width), height=float(height), role="img", font_family=SANS,
              style="max-width:100%;height:auto")
-    return Picture(svg, f"{title}. {alt}")
+    return Picture(svg, f"{title}{'' if title[-1:] in '?.!…' else '.'} {alt}")

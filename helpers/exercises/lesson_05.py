@@ -4,7 +4,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 

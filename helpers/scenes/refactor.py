@@ -6,10 +6,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from helpers import draw
+from helpers.draw import Picture
 
 NET = '''from torch import nn
 
@@ -156,3 +159,19 @@ def _python(code: str, folder: Path, *arguments: str) -> str:
     if ended.returncode:
         raise RuntimeError(f"The process failed: {ended.stderr.strip().splitlines()[-1]}")
     return ended.stdout.strip()
+
+
+def outcome_picture(outcome: Outcome) -> Picture:
+    """One outcome of the refactor lab, with the lines that changed and the words of the process."""
+    rows = [("change", outcome.edit), ("format", outcome.form), ("outcome", (outcome.mark, outcome.verdict)),
+            ("it said", outcome.said)]
+    return draw.table(f"{outcome.change}, {outcome.form}: {outcome.verdict}", ["", ""], rows)
+
+
+def outcome_table(outcomes: Sequence[Outcome]) -> Picture:
+    """Every change against both formats."""
+    changes = list(dict.fromkeys(o.change for o in outcomes))
+    cell = {(o.change, o.form): (o.mark, o.verdict) for o in outcomes}
+    rows = [(change, *(cell[change, form] for form in FORMATS)) for change in changes]
+    silent = sum(o.mark == "wrong" for o in outcomes)
+    return draw.table(f"{len(outcomes)} loads, {silent} of them silently wrong", ["change", *FORMATS], rows)

@@ -1,0 +1,40 @@
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8888
+BROWSER ?= yes
+TORCH_INDEX ?=
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+LESSON := notebooks/00_start_here.ipynb
+
+.PHONY: lab test bench refresh check-python
+.DEFAULT_GOAL := lab
+
+lab: $(VENV)/.learner
+	find notebooks -name '*.ipynb' -not -path '*/.*' -exec $(BIN)/jupyter trust {} +
+	$(BIN)/jupyter lab --port=$(PORT) $(if $(filter no,$(BROWSER)),--no-browser) $(LAB_FLAGS) $(LESSON)
+
+test: $(VENV)/.developer
+	$(BIN)/python tests/run.py
+
+bench: $(VENV)/.developer
+	$(BIN)/python -m benchmarks
+
+refresh: $(VENV)/.developer
+	$(BIN)/python tests/notebooks/refresh.py
+
+check-python:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "$(PYTHON) is missing. Install Python 3.11 or newer, or name it: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11. Install Python 3.11 or newer, or name it: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/.learner: requirements.txt pyproject.toml | check-python
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install $(INDEX) -r requirements.txt
+	$(PIP) install --no-deps --editable .
+	touch $@
+
+$(VENV)/.developer: requirements-dev.txt $(VENV)/.learner
+	$(PIP) install $(INDEX) -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,86 @@
+"""Scenes of lessons 01 and 02: a forward pass, an architecture, and what gets into a state dict."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from helpers import describe, draw, lesson
+from helpers.draw import Picture, Term
+
+ATTACH = ["nn.Parameter", "register_buffer", "persistent=False", "plain tensor", "list of modules", "nn.ModuleList",
+          "tied weight"]
+_REASONS = {"nn.Parameter": "a parameter registers itself", "register_buffer": "a buffer, remembered but not trained",
+            "persistent=False": "a buffer that asks to be left out", "plain tensor": "nothing registers it",
+            "list of modules": "a Python list is no module", "nn.ModuleList": "a registered list",
+            "tied weight": "a second name of one tensor"}
+
+
+def signed(value: float | Tensor) -> str:
+    """A number of the lesson with its sign and two decimals, with a real minus."""
+    return describe.figure(value.item() if isinstance(value, Tensor) else float(value))
+
+
+def forward(model: nn.Sequential, x1: float, x2: float, *, reached: int = 7) -> Picture:
+    """The running model at work on one input; `reached` terms of the eight are shown, counted after the first."""
+    with torch.no_grad():
+        x = torch.tensor([float(x1), float(x2)])
+        before = model[0](x)
+        after = model[1](before)
+        output = model[2](after)
+    silent = [k for k in range(2) if before[k] <= 0]
+    terms = [Term("0.weight", model[0].weight, "parameter"), Term("input", x, operator="·"),
+             Term("0.bias", model[0].bias, "parameter", "+"), Term("before ReLU", before, operator="="),
+             Term("after ReLU", after, operator="→", struck=silent), Term("2.weight", model[2].weight, "parameter", "→"),
+             Term("2.bias", model[2].bias, "parameter", "+"), Term("output", output, operator="=")]
+    hidden = {"after ReLU": reached < 4, "before ReLU": reached < 3, "output": reached < 7}
+    terms = [Term(t.heading, t.tensor, t.kind, t.operator, () if hidden.get(t.heading) else t.struck,
+                  hidden.get(t.heading, False)) for t in terms]
+    lines = _arithmetic(model, x, before, after, output)[:{0: 0, 3: 2, 4: 3, 7: 4}[reached]]
+    named = {0: "Neither unit is", 1: f"Unit {silent[0] if silent else 0} is", 2: "Both units are"}[len(silent)]
+    title = {0: "The input meets the first tensor", 3: "Two sums, one for each row of 0.weight",
+             4: "ReLU has no tensor: it only cuts below zero"}.get(reached, f"{named} silent; the output is "
+                                                                         f"{signed(output.item())}")
+    alt = f"Input {signed(x1)}, {signed(x2)}. " + " ".join(lines)
+    return draw.flow(title, terms, alt=alt, scale=2, lines=lines)
+
+
+def _arithmetic(model: nn.Sequential, x: Tensor, before: Tensor, after: Tensor, output: Tensor) -> list[str]:
+    first, bias, second, last = model[0].weight, model[0].bias, model[2].weight, model[2].bias
+    lines = [f"unit {k}:  ({signed(first[k, 0])} · {signed(x[0])}) + ({signed(first[k, 1])} · {signed(x[1])})"
+             f" + ({signed(bias[k])}) = {signed(before[k])}" for k in range(2)]
+    lines.append(f"ReLU:    {signed(before[0])} → {signed(after[0])}   {signed(before[1])} → {signed(after[1])}")
+    lines.append(f"output:  ({signed(second[0, 0])} · {signed(after[0])}) + ({signed(second[0, 1])} · "
+                 f"{signed(after[1])}) + ({signed(last[0])}) = {signed(output[0])}")
+    return lines
+
+
+def forward_frames(model: nn.Sequential, x1: float, x2: float) -> list[Picture]:
+    """The forward pass in four stations: input, sums, ReLU, output."""
+    return [forward(model, x1, x2, reached=k) for k in (0, 3, 4, 7)]
+
+
+def architecture(inputs: int, hidden: int, outputs: int, bias: bool) -> Picture:
+    """The state dict of a two-layer network of the given sizes."""
+    model = lesson.two_layers(inputs, hidden, outputs, bias)
+    count = sum(p.numel() for p in model.parameters())
+    return draw.state_dict(model.state_dict(), model, title=f"{count} numbers to remember", scale=1)
+
+
+def attach(how: str) -> Picture:
+    """The state dict of a small module after a tensor was attached to it in one of the ways of `ATTACH`."""
+    if how not in ATTACH:
+        raise ValueError(f"Got {how!r}; wanted one of {', '.join(ATTACH)}.")
+    model, code = lesson.attached(how)
+    fresh = [key for key in model.state_dict() if key not in ("layer.weight", "layer.bias")]
+    title = f"{code} adds {'no key' if not fresh else ' and '.join(fresh)}"
+    return draw.state_dict(model.state_dict(), model, title=title, scale=1)
+
+
+def in_and_out() -> Picture:
+    """Each way of `ATTACH`, the keys that it really adds, and why."""
+    rows = []
+    for how in ATTACH:
+        model, code = lesson.attached(how)
+        fresh = [key for key in model.state_dict() if key not in ("layer.weight", "layer.bias")]
+        rows.append((code.removeprefix("model."), ("yes", ", ".join(fresh)) if fresh else ("no", "no key"), _REASONS[how]))
+    return draw.table("In: what is registered. Out: everything else", ["attached to the model", "keys", "why"], rows)

@@ -1,0 +1,58 @@
+"""Widgets without a browser: controls change pictures, stills tell the same story."""
+import ipywidgets
+import pytest
+
+from helpers import draw, scenes, widgets
+
+FRAMES = [draw.table(f"Frame {k}", ["a"], [[str(k)]]) for k in range(4)]
+
+
+def test_a_flipbook_is_linked_in_the_browser():
+    book = widgets.flipbook(FRAMES, still=2)
+    (play, slider), pages = book.children[0].children, book.children[1]
+    assert isinstance(pages, ipywidgets.Stack) and [p.value for p in pages.children] == [f.svg for f in FRAMES]
+    assert slider.value == pages.selected_index == play.value == 2
+    assert book.still is FRAMES[2]
+
+
+def test_a_flipbook_of_nothing():
+    with pytest.raises(ValueError, match="no frames"):
+        widgets.flipbook([])
+
+
+def test_live_draws_what_the_controls_say():
+    view = widgets.live(scenes.roll, lr=widgets.slider("lr", 0.01, 0.5, 0.1, step=0.01),
+                        momentum=widgets.slider("m", 0, 0.98, 0.9, step=0.02))
+    lr, momentum, page = view.children
+    assert page.value == scenes.roll(0.1, 0.9).svg == view.still.svg
+    momentum.value = 0.0
+    assert page.value == scenes.roll(0.1, 0.0).svg
+
+
+def test_controls():
+    assert isinstance(widgets.slider("n", 1, 6, 2, step=1), ipywidgets.IntSlider)
+    assert widgets.tick("on", False).value is False
+    assert widgets.choice("c", ["x", "y"]).options == ("x", "y")
+
+
+def test_the_finder_answers_while_one_types():
+    line, found = widgets.symptom_finder().children
+    line.value = "Missing key(s)"
+    assert "04_save_and_load.ipynb#Loading-copies,-casts-and-reports" in found.value
+    line.value = "<b>zzqq</b>"
+    assert "Nothing fits" in found.value and "zzqq" not in found.value
+    line.value = " "
+    assert "Type at least a word" in found.value
+
+
+def test_the_refactor_lab_runs_what_was_chosen(tmp_path):
+    view = widgets.refactor_lab(scenes.Lab(tmp_path))
+    change, form, row, page = view.children
+    assert "rename the class, whole model: fails to load" in page.value
+    form.value = "state dict"
+    row.children[0].click()
+    assert "rename the class, state dict: loads, same outputs" in page.value
+
+
+def test_progress_yields_everything(capsys):
+    assert list(widgets.progress(iter("abc"), 3, "letters")) == ["a", "b", "c"]
