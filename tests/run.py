@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "notebooks"))
 
-from notebooks.beats import write_doubled  # noqa: E402
+from beats import write_doubled  # noqa: E402
 
 NBVAL = ["--nbval", "--nbval-cell-timeout=300", "-n", "2", "--dist", "loadscope", "-p", "no:cacheprovider"]
 

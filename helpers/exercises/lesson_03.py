@@ -29,7 +29,7 @@ sixty = Prediction(
      Choice("it stands still", "It moves by the buffer, and the buffer is not zero there.")),
 )
 swapped = Prediction(
-    "Two weights of equal shape. You save the optimizer, and rebuild it with the two in the other order. Then you load.",
+    "Two weights of equal shape. You save the optimizer, and rebuild it with the two in the other order. What does loading do?",
     (Choice("an error about the order", "The state dict holds positions 0 and 1. They fit, so nothing is said."),
      Choice("each buffer finds its weight by name", "State keys are numbers. Even param_names are not used to match."),
      Choice("the buffers are swapped, silently", "Position 0 gets what position 0 had.", True)),

@@ -32,7 +32,7 @@ failed_load = Prediction(
      Choice("all four were replaced", "A tensor of another shape can not be copied in.")),
 )
 new_lr = Prediction(
-    "You resume with optim.SGD(…, lr=0.001, momentum=0.9) and then load the optimizer state of a run with lr=0.01.",
+    "You build optim.SGD(…, lr=0.001, momentum=0.9) and load the optimizer state of a run with lr=0.01. Which one counts?",
     (Choice("0.001, as I asked", "param_groups are part of the state dict, and loading puts the old ones back."),
      Choice("0.01, from the checkpoint", "Set the learning rate after loading, not before.", True),
      Choice("an error: they differ", "Settings are replaced without a word.")),

@@ -45,6 +45,7 @@ flag = Prediction(
      Choice("never: it is only data", "A pickle can name any function and call it.")),
 )
 
+FORMATS = ("state dict", "whole model", "exported program")
 SITUATIONS = {
     "weights for colleagues who will refactor": "state dict",
     "a checkpoint to resume training": "state dict",
@@ -58,8 +59,7 @@ WHY = {
     "a checkpoint to resume training": "the optimizer's state dict is needed beside the model's, and both load in place.",
     "a release on the internet": "people should be able to load it with weights_only=True.",
     "a model for a server that has no Python code of yours":
-        "neither format holds code; torch.export writes a program that does.",
-    "a scratch file, read back by the same process in a minute": "the code can not change under it; both are fine.",
+        "neither of the two holds code; torch.export writes a program that does.",
     "an archive to be read in five years": "the code will have moved; names and tensors can still be read.",
 }
 
@@ -100,6 +100,8 @@ def _six(answer: Any) -> str | None:
     if blank:
         return f"{6 - len(blank)} of 6 decided. Next: {blank[0]}."
     for name, right in SITUATIONS.items():
+        if answer[name] not in FORMATS:
+            return f"{name}: {answer[name]!r} is none of the three, {', '.join(FORMATS)}."
         if answer[name] != right and right != "either":
             return f"{name}: not {answer[name]!r}, for {WHY[name]}"
     return None

@@ -1,0 +1,108 @@
+"""Every exercise against its table, every prediction against its own rules."""
+import ast
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import helpers.exercises
+from helpers.exercises import lesson_02
+from helpers.quiz import Exercise, Prediction
+from wrong_answers import CASES
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+MODULES = [importlib.import_module(f"helpers.exercises.{found.name}")
+           for found in pkgutil.iter_modules(helpers.exercises.__path__)]
+
+
+def values(kind):
+    return [pytest.param(value, id=f"{module.__name__[-9:]}.{name}") for module in MODULES
+            for name, value in vars(module).items() if isinstance(value, kind)]
+
+
+NAMED = {case.exercise.name: case for case in CASES}
+WRONG = [pytest.param(case.exercise, answer, words, id=f"{case.exercise.name}: {words}")
+         for case in CASES for answer, words in case.wrong]
+
+
+@pytest.mark.parametrize("exercise", values(Exercise))
+def test_the_reference_answer_is_right(exercise):
+    verdict = exercise.judge(NAMED[exercise.name].right)
+    assert (verdict.state, verdict.message) == ("right", exercise.rule)
+
+
+@pytest.mark.parametrize("exercise, answer, words", WRONG)
+def test_a_wrong_answer_gets_its_own_message(exercise, answer, words):
+    verdict = exercise.judge(answer)
+    assert verdict.state == "wrong" and words in verdict.message
+    assert "\n" not in verdict.message and len(verdict.message) < 260
+
+
+@pytest.mark.parametrize("exercise", values(Exercise))
+def test_messages_of_typical_wrong_answers_differ(exercise):
+    messages = {exercise.judge(answer).message for answer, _ in NAMED[exercise.name].wrong}
+    assert len(messages) >= 3 and exercise.rule not in messages
+
+
+@pytest.mark.parametrize("exercise", values(Exercise))
+@pytest.mark.parametrize("answer", [None, object(), [], "", 10**100, float("nan"), {1: 2}, lambda *a: None, type])
+def test_nothing_at_all_makes_a_check_raise(exercise, answer):
+    assert exercise.judge(answer).state in ("wrong", "untried")
+
+
+@pytest.mark.parametrize("exercise", values(Exercise))
+def test_hints_do_not_repeat(exercise):
+    assert len(exercise.hints) >= 2 and len(set(exercise.hints)) == len(exercise.hints)
+
+
+@pytest.mark.parametrize("prediction", values(Prediction))
+def test_a_prediction_has_one_right_choice_and_a_reply_of_its_own_for_each(prediction):
+    assert sum(choice.right for choice in prediction.choices) == 1
+    assert len({choice.reply for choice in prediction.choices}) == len(prediction.choices) >= 3
+    assert len({choice.words for choice in prediction.choices}) == len(prediction.choices)
+    assert prediction.question.endswith(("?", "."))
+
+
+def name_in(words):
+    return re.match(r"Exercise: [^.?]+", words).group()
+
+
+def exercise_cells(path):
+    return [cell for cell in nbformat.read(path, 4).cells if "exercise" in cell.metadata.get("tags", [])]
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_blanks_in_the_lesson_are_not_tried_yet_and_solved_in_the_solutions(path):
+    blank, solved = exercise_cells(path), exercise_cells(path.parent / "solutions" / path.name)
+    said = [cell.outputs[-1].data["text/plain"] for cell in blank]
+    assert said and all("○ Not tried yet." in words for words in said)
+    answers = [cell.outputs[-1].data["text/plain"] for cell in solved]
+    assert all("✓ Right." in words for words in answers)
+    assert [name_in(words) for words in said] == [name_in(words) for words in answers]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__[-9:])
+def test_every_exercise_and_prediction_is_used_by_its_lesson(module):
+    [path] = NOTEBOOKS.glob(f"{module.__name__[-2:]}_*.ipynb")
+    source = "\n".join(cell.source for cell in nbformat.read(path, 4).cells)
+    for name, value in vars(module).items():
+        if isinstance(value, Exercise):
+            assert f"quiz.{name}.check(" in source
+        if isinstance(value, Prediction):
+            assert f"quiz.{name}.ask()" in source
+
+
+def attributes(source):
+    classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+    [init] = [node for node in classes["TenThings"].body if isinstance(node, ast.FunctionDef)]
+    return [ast.unparse(statement) for statement in init.body]
+
+
+def test_the_ten_things_of_the_lesson_are_the_ones_that_are_checked():
+    [cell] = [cell for cell in nbformat.read(NOTEBOOKS / "02_read_the_state_dict.ipynb", 4).cells
+              if cell.source.startswith("class TenThings")]
+    assert attributes(cell.source) == attributes(Path(lesson_02.__file__).read_text(encoding="utf-8"))
+    assert len(attributes(cell.source)) == 1 + len(lesson_02.TEN)
