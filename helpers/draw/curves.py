@@ -22,7 +22,8 @@ def curves(title: str, series: Mapping[str, Sequence[float]], *, across: str, up
     figure = Figure(figsize=(9, 3.4))
     axes = figure.add_axes((0.09, 0.17, 0.65, 0.76))
     for (name, values), (color, dash, width) in zip(series.items(), STROKES):
-        axes.plot(range(1, len(values) + 1), [round(v, 4) for v in values], color=color, linestyle=dash, linewidth=width, label=name)
+        axes.plot(range(1, len(values) + 1), [round(value, 4) for value in values], color=color, linestyle=dash,
+                  linewidth=width, label=name)
     axes.set_xlabel(across, fontsize=12, color=svg.INK)
     axes.set_ylabel(up, fontsize=12, color=svg.INK)
     axes.tick_params(labelsize=11, colors=svg.INK)

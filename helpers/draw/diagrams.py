@@ -76,9 +76,7 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], *, al
 
 def _mark(mark: str, x: float, y: float) -> str:
     glyph = {"yes": "✓", "no": "✗", "wrong": "!"}[mark]
-    color = svg.MARKS[mark][1]
-    return (svg.el("circle", cx=x, cy=y, r=12, fill=svg.CARD, stroke=color, stroke_width=2)
-            + svg.text(x, y + 6, glyph, 16, color, bold=True, anchor="middle"))
+    return svg.circled(glyph, svg.MARKS[mark][1], x, y)
 
 
 def tree(title: str, model: nn.Module) -> Picture:

@@ -111,7 +111,11 @@ def frame(kind: str, x: float, y: float, width: float, height: float) -> str:
 
 def sign(relation: str, x: float, y: float) -> str:
     """The sign of a relation in its circle, centred on (x, y)."""
-    glyph, color = SIGNS[relation]
+    return circled(*SIGNS[relation], x, y)
+
+
+def circled(glyph: str, color: str, x: float, y: float) -> str:
+    """A glyph in a circle of its own colour."""
     return (el("circle", cx=x, cy=y, r=13, fill=CARD, stroke=color, stroke_width=2)
             + text(x, y + 6, glyph, 17, color, bold=True, anchor="middle"))
 

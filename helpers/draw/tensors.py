@@ -1,11 +1,11 @@
-"""Tensors as grids of cells, alone and behind their keys."""
+"""Tensors as grids of cells, behind their keys."""
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from helpers import describe
 from helpers.draw import svg
@@ -38,17 +38,6 @@ def _cell(words: str, level: float, x: float, y: float) -> str:
                                svg.ink_on(fill), mono=True, anchor="middle"))
 
 
-def tensor(value: Tensor, title: str, *, kind: str = "parameter", scale: float | None = None) -> Picture:
-    """One tensor of any dtype, layout and size: its first 6×8 cells, and at its foot what it is."""
-    cells = describe.cells(value)
-    scale = scale or common_scale([cells])
-    body, width, height = grid(cells, kind, 30, 66, scale)
-    foot = _foot(cells)
-    right = 30 + max(width, svg.width_of(foot, 13)) + 50
-    return svg.card(right + 200, max(66 + height + 44, 150), title, f"A {foot} {kind}: {_said(cells)}.",
-                    body + svg.text(30, 66 + height + 22, foot, 13, svg.SOFT) + svg.scale_bar(right, 82, scale))
-
-
 def common_scale(items: Sequence[describe.Cells]) -> float:
     """One round number that no finite cell exceeds: 1, 2, 5, 10, …"""
     top = max((abs(v) for c in items for line in c.values for v in line if math.isfinite(v)), default=1.0)
@@ -61,11 +50,6 @@ def common_scale(items: Sequence[describe.Cells]) -> float:
 def _foot(cells: describe.Cells) -> str:
     parts = [describe.shape_name(cells.shape), cells.dtype, describe.size_name(cells.bytes), cells.note]
     return " · ".join(part for part in parts if part)
-
-
-def _said(cells: describe.Cells) -> str:
-    words = " ".join(word for line in cells.texts for word in line[:4])
-    return svg.clip(words, 60) or "empty"
 
 
 def state_dict(values: Any, model: nn.Module | None = None, *, title: str = "",

@@ -113,7 +113,8 @@ def _import_frame(names: list[list[str]], count: int) -> Picture:
     rows = []
     for k in range(max(map(len, names))):
         cells = [name[k] if k < min(count, len(name)) else "" for name in names]
-        rows.append((str(k + 1), *(("wrong" if cell.startswith("__main__") else "yes", cell) if cell else "" for cell in cells)))
+        marked = (("wrong" if cell.startswith("__main__") else "yes", cell) if cell else "" for cell in cells)
+        rows.append((str(k + 1), *marked))
     mine = sum(name.startswith("__main__") for name in names[1][:count])
     title = ("The whole model asks for a class of yours" if mine else
              f"{count} of the names that each file asks for")

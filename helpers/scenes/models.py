@@ -82,5 +82,6 @@ def in_and_out() -> Picture:
     for how in ATTACH:
         model, code = lesson.attached(how)
         fresh = [key for key in model.state_dict() if key not in ("layer.weight", "layer.bias")]
-        rows.append((code.removeprefix("model."), ("yes", ", ".join(fresh)) if fresh else ("no", "no key"), _REASONS[how]))
+        keys = ("yes", ", ".join(fresh)) if fresh else ("no", "no key")
+        rows.append((code.removeprefix("model."), keys, _REASONS[how]))
     return draw.table("In: what is registered. Out: everything else", ["attached to the model", "keys", "why"], rows)

@@ -55,7 +55,8 @@ def _momentum(step: int, moments: Sequence[lesson.Step]) -> Picture:
 def _who_pushes(buffer: float, gradient: float) -> str:
     if buffer * gradient < 0:
         return "0.weight, lower left: the gradient has turned, the buffer has not"
-    return "0.weight, lower left: the buffer outweighs the gradient"
+    larger = "larger" if abs(buffer) > abs(gradient) else "smaller"
+    return f"0.weight, lower left: gradient and buffer agree, the buffer is {larger}"
 
 
 def roll(lr: float, momentum: float) -> Picture:

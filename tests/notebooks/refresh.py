@@ -28,8 +28,8 @@ def binder_base() -> str:
 
 def normalise(notebook: NotebookNode) -> NotebookNode:
     """The notebook as it is stored: no live views, no times, no machine's traces; execution counts from 1."""
-    notebook.metadata = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-                         "language_info": {"name": "python"}}
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    notebook.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     count = 0
     for cell in notebook.cells:
         cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
@@ -70,8 +70,17 @@ def refresh(path: Path) -> bool:
     return True
 
 
+def readdress(page: Path) -> None:
+    """Puts the repository's address into a page's Binder links, if they have another one."""
+    old = page.read_text(encoding="utf-8")
+    new = BINDER.sub(binder_base(), old)
+    if new != old:
+        page.write_text(new, encoding="utf-8")
+
+
 def main(names: list[str]) -> None:
-    """Refreshes the notebooks whose paths are given, or all."""
+    """Refreshes the notebooks whose paths are given, or all, and the README's links."""
+    readdress(ROOT / "README.md")
     paths = [Path(name) for name in names] or sorted((ROOT / "notebooks").rglob("*.ipynb"))
     paths = [path for path in paths if ".ipynb_checkpoints" not in path.parts]
     with ThreadPoolExecutor(2) as pool:
