@@ -1,8 +1,8 @@
 """The interactive views: flipbooks that need no kernel, and live pictures. No arithmetic of their own."""
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from html import escape
 
 import ipywidgets
 from IPython.display import display
@@ -21,8 +21,10 @@ def flipbook(frames: Sequence[Picture], label: str = "step", still: int = 0) -> 
         raise ValueError("Got no frames; wanted at least one picture.")
     last = len(frames) - 1
     pages = ipywidgets.Stack([ipywidgets.HTML(frame.svg) for frame in frames], selected_index=still)
-    slider = ipywidgets.IntSlider(still, 0, last, description=label, style=LABEL, layout={"width": "520px"})
-    play = ipywidgets.Play(value=still, min=0, max=last, interval=max(60, 3000 // len(frames)))
+    slider = ipywidgets.IntSlider(still, 0, last, description=label, tooltip=label, style=LABEL,
+                                  layout={"width": "520px"})
+    play = ipywidgets.Play(value=still, min=0, max=last, interval=max(60, 3000 // len(frames)),
+                           show_repeat=False, tooltip="play or pause, stop")
     ipywidgets.jslink((slider, "value"), (pages, "selected_index"))
     ipywidgets.jslink((play, "value"), (slider, "value"))
     return View([ipywidgets.HBox([play, slider]), pages], frames[still])
@@ -47,19 +49,21 @@ def live(render: Callable[..., Picture], **controls: ipywidgets.Widget) -> View:
 def slider(label: str, low: float, high: float, value: float, step: float = 0.1) -> ipywidgets.Widget:
     """A slider over whole numbers if `step` is one, else over decimals."""
     if isinstance(step, int):
-        return ipywidgets.IntSlider(value, low, high, step, description=label, style=LABEL, layout={"width": "520px"})
-    return ipywidgets.FloatSlider(value=value, min=low, max=high, step=step, description=label, style=LABEL,
+        return ipywidgets.IntSlider(value, low, high, step, description=label, tooltip=label, style=LABEL,
+                                    layout={"width": "520px"})
+    return ipywidgets.FloatSlider(value, min=low, max=high, step=step, description=label, tooltip=label, style=LABEL,
                                   readout_format=".2f", layout={"width": "520px"})
 
 
-def choice(label: str, options: Sequence[str]) -> ipywidgets.Dropdown:
-    """A list to choose one from."""
-    return ipywidgets.Dropdown(options=list(options), description=label, style=LABEL, layout={"width": "420px"})
+def choice(label: str, options: Sequence[str]) -> ipywidgets.ToggleButtons:
+    """Buttons of which one is chosen; not a drop-down list, whose arrow keys JupyterLab takes for its own cells."""
+    return ipywidgets.ToggleButtons(options=list(options), description=label, tooltip=label,
+                                    style={"description_width": "initial", "button_width": "auto"})
 
 
 def tick(label: str, value: bool = True) -> ipywidgets.Checkbox:
     """A box to tick."""
-    return ipywidgets.Checkbox(value=value, description=label, indent=False)
+    return ipywidgets.Checkbox(value=value, description=label, tooltip=label, indent=False)
 
 
 def progress(items: Iterable, total: int, label: str) -> Iterator:
@@ -77,22 +81,27 @@ def symptom_finder() -> View:
     """⚙ A line to type an error or a worry into; below it the lessons and sections that explain it."""
     line = ipywidgets.Text(placeholder="paste an error, or say what worries you", description="symptom", style=LABEL,
                            layout={"width": "640px"})
-    found = ipywidgets.HTML(_found(""))
-    line.observe(lambda change: setattr(found, "value", _found(change["new"])), "value")
+    found = ipywidgets.Output(outputs=_found(""))
+    line.observe(lambda change: setattr(found, "outputs", _found(change["new"])), "value")
     rows = [(s.name, f"{s.lesson[:2]} · {s.section}") for s in symptoms.SYMPTOMS]
     return View([line, found], draw.table("Where each symptom is explained", ["symptom", "lesson · section"], rows))
 
 
-def _found(words: str) -> str:
-    if not words.strip():
-        return "<p>Type at least a word. A whole traceback works too.</p>"
+def _found(words: str) -> tuple[dict, ...]:
+    """Markdown, whose links JupyterLab opens beside this notebook, not instead of it."""
     hits = symptoms.find(words)
-    if not hits:
-        return "<p>Nothing fits. Try the last line of the error, or the name of the call that failed.</p>"
-    lines = "".join(f"<li><b>{escape(hit.name)}</b><br>{escape(hit.advice)}<br>"
-                    f"<a href='{hit.lesson}.ipynb#{hit.section.replace(' ', '-')}'>Lesson {hit.lesson[:2]}: "
-                    f"{escape(hit.section)}</a></li>" for hit in hits)
-    return f"<ol style='line-height:1.5' role='status'>{lines}</ol>"
+    lines = [f"{k}. **{_plain(hit.name)}**  \n{_plain(hit.advice)}  \n[Lesson {hit.lesson[:2]}: {hit.section}]"
+             f"({hit.lesson}.ipynb#{hit.section.replace(' ', '-')})" for k, hit in enumerate(hits, 1)]
+    if not words.strip():
+        lines = ["Type at least a word. A whole traceback works too."]
+    elif not hits:
+        lines = ["Nothing fits. Try the last line of the error, or the name of the call that failed."]
+    said = "\n".join(lines)
+    return ({"output_type": "display_data", "data": {"text/markdown": said, "text/plain": said}, "metadata": {}},)
+
+
+def _plain(words: str) -> str:
+    return re.sub(r"([\\`*_<>\[\]])", r"\\\1", words)
 
 
 def refactor_lab(lab: Lab) -> View:

@@ -29,6 +29,16 @@ def launch(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
 
 
+NAME_OF = """element => {
+    if (element.matches('.noUi-handle')) return element.closest('.widget-slider').querySelector('label').textContent;
+    if (element.matches('input[type=checkbox]')) return element.closest('label').textContent.trim();
+    if (element.matches('input[type=text]')) return element.closest('.widget-text').querySelector('label').textContent;
+    return element.textContent.trim();
+}"""
+NAMES = """cell => [...cell.querySelectorAll('.jp-OutputArea-output :is(.noUi-handle, input:not(.widget-readout), button)')]
+    .filter(e => !e.closest('.widget-play')).map(NAME_OF)""".replace("NAME_OF", NAME_OF)
+
+
 class Lab:
     """A JupyterLab server on loopback over a trusted copy of the notebooks, without a token, in `folder`."""
 
@@ -36,13 +46,14 @@ class Lab:
         self.folder = folder
         shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
         shutil.copytree(ROOT / "docs", folder / "docs")
-        self.env = {**os.environ, "JUPYTER_DATA_DIR": str(folder / "data"), "JUPYTER_CONFIG_DIR": str(folder / "config"),
-                    "IPYTHONDIR": str(folder / "ipython"), "JUPYTER_PLATFORM_DIRS": "1"}
+        self.env = {**os.environ, "JUPYTER_DATA_DIR": str(folder / "data"),
+                    "JUPYTER_CONFIG_DIR": str(folder / "config"), "IPYTHONDIR": str(folder / "ipython"), "JUPYTER_PLATFORM_DIRS": "1"}
         settings = folder / "settings"
         settings.mkdir()
         (settings / "overrides.json").write_text(SETTINGS)
         books = [str(path) for path in (folder / "notebooks").rglob("*.ipynb")]
-        subprocess.run([sys.executable, "-m", "jupyter", "trust", *books], env=self.env, check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", "jupyter", "trust", *books], env=self.env, check=True,
+                       capture_output=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -96,10 +107,28 @@ class Lesson:
         self.page.evaluate("name => window.jupyterapp.commands.execute(name)", name)
 
     def run_all(self, timeout: float = 180) -> None:
-        """Run → Run All Cells, and waits until every code cell has its number."""
-        before = self.counts()
-        self.command("notebook:run-all-cells")
-        self.wait_run(timeout, before)
+        """Run → Run All Cells, and waits until every code cell has been run."""
+        self.page.set_default_timeout(1000 * timeout)
+        ran = self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        self.page.set_default_timeout(30_000)
+        if not ran:
+            raise RuntimeError(f"running all cells stopped: {self.output_errors()}")
+
+    def restart_and_run_all(self, timeout: float = 180) -> None:
+        """Kernel → Restart Kernel and Run All Cells, with its question answered by the Enter key."""
+        self.command("notebook:clear-all-cell-outputs")
+        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:restart-run-all'); }")
+        self.page.wait_for_selector(".jp-Dialog button.jp-mod-accept")
+        self.page.keyboard.press("Enter")
+        end = time.monotonic() + timeout
+        while None in self.counts() or self.kernel() != "idle":
+            if time.monotonic() > end:
+                raise TimeoutError(f"cells not run after {timeout} s: {self.counts()}")
+            time.sleep(0.2)
+
+    def kernel(self) -> str:
+        """What the kernel does: idle, busy, restarting, …"""
+        return self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status")
 
     def counts(self) -> list[int | None]:
         """Execution count of each code cell, None while it is not run."""
@@ -107,34 +136,99 @@ class Lesson:
             "() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code')"
             ".map(c => c.model.executionCount)")
 
-    def wait_run(self, timeout: float, before: list[int | None] | None = None) -> None:
-        """Waits until all code cells have been run anew."""
-        end = time.monotonic() + timeout
-        while time.monotonic() < end:
-            busy = self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status")
-            prompts = self.page.evaluate(
-                "() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code')"
-                ".map(c => c.model.executionState || 'idle')")
-            if busy == "idle" and self.counts() != before and None not in self.counts() and set(prompts) == {"idle"}:
-                return
-            time.sleep(0.2)
-        raise TimeoutError(f"cells not run after {timeout} s: {self.counts()}")
-
     def cell(self, source: str) -> Locator:
-        """The code cell whose source contains `source`."""
+        """The code cell whose source contains `source`, scrolled to."""
         index = self.page.evaluate(
-            "s => window.jupyterapp.shell.currentWidget.content.widgets"
-            ".findIndex(c => c.model.type === 'code' && c.model.sharedModel.source.includes(s))", source)
+            "s => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code')"
+            ".findIndex(c => c.model.sharedModel.source.includes(s))", source)
         if index < 0:
             raise LookupError(f"no cell with {source!r}")
-        self.page.evaluate("k => { const n = window.jupyterapp.shell.currentWidget.content;"
-                           "n.activeCellIndex = k; n.scrollToItem ? n.scrollToItem(k) : 0; }", index)
-        found = self.page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{index}']")
+        return self.code_cell(index)
+
+    def code_cell(self, number: int) -> Locator:
+        """Code cell `number`, counted from 0, made the active one and scrolled to."""
+        index = self.page.evaluate(
+            "k => { const book = window.jupyterapp.shell.currentWidget.content;"
+            "const code = book.widgets.filter(c => c.model.type === 'code')[k];"
+            "book.activeCellIndex = book.widgets.indexOf(code); book.scrollToItem(book.activeCellIndex);"
+            "return book.activeCellIndex; }", number)
+        found = self.page.locator(f".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell[data-windowed-list-index='{index}']")
         found.scroll_into_view_if_needed()
         return found
 
+    def rewrite(self, source: str, code: str) -> None:
+        """Goes into the cell by Enter, replaces all its text, and runs it by Control+Enter."""
+        self.cell(source).focus()
+        self.page.keyboard.press("Escape")
+        self.page.keyboard.press("Enter")
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.insert_text(code)
+        self.page.keyboard.press("Control+Enter")
+
+    def controls(self, cell: Locator) -> list[str]:
+        """The names of all controls in a cell's output, but for Play's."""
+        return cell.evaluate(NAMES)
+
+    def press(self, cell: Locator, name: str, *keys: str) -> None:
+        """Tabs from the cell to its control called `name`, and presses the keys there."""
+        self._tab_to(cell, "name => (" + NAME_OF + ")(document.activeElement) === name", name)
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def press_button(self, cell: Locator, icon: str, *keys: str) -> None:
+        """Tabs from the cell to its button with that icon, and presses the keys there."""
+        self._tab_to(cell, "icon => document.activeElement.tagName === 'BUTTON'"
+                           "&& !!document.activeElement.querySelector('i.' + icon)", icon)
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def _tab_to(self, cell: Locator, there: str, wanted: str) -> None:
+        cell.locator(".jp-OutputArea-output .jupyter-widgets").first.wait_for()
+        cell.focus()
+        for _ in range(60):
+            self.page.keyboard.press("Tab")
+            inside = cell.evaluate("cell => cell.contains(document.activeElement)")
+            if inside and self.page.evaluate(there, wanted):
+                return
+        raise LookupError(f"Tab does not lead to {wanted!r}; the cell has {self.controls(cell)}")
+
+    def wait_text(self, cell: Locator, selector: str, words: str, timeout: float = 20) -> None:
+        """Waits until the first element of `selector` in the cell's output says exactly `words`."""
+        self._wait(cell, "e => e.textContent.replaceAll('\\n', '').trim()", f".jp-OutputArea-output {selector}", words, timeout)
+
+    def wait_title(self, cell: Locator, words: str, timeout: float = 20) -> None:
+        """Waits until the picture that can be seen in the cell's output has exactly the title `words`."""
+        self._wait(cell, "e => e.textContent", ".jp-OutputArea-output svg:visible > title", words, timeout)
+
+    def _wait(self, cell: Locator, read: str, selector: str, words: str, timeout: float) -> None:
+        end = time.monotonic() + timeout
+        seen = None
+        while time.monotonic() < end:
+            shown = cell.locator(selector)
+            seen = shown.first.evaluate(read) if shown.count() else None
+            if seen == words:
+                return
+            time.sleep(0.03)
+        raise AssertionError(f"wanted {words!r}, the page says {seen!r}")
+
     def output_errors(self) -> list[str]:
-        """Every error output and every broken widget on the page."""
+        """The name of every error output, and the text of every broken widget on the page."""
         return self.page.evaluate(
             "() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code')"
-            ".flatMap(c => c.model.outputs.toJSON()).filter(o => o.output_type === 'error').map(o => o.ename)")
+            ".flatMap(c => c.model.outputs.toJSON()).filter(o => o.output_type === 'error').map(o => o.ename)"
+            ".concat([...document.querySelectorAll('.jupyter-widgets-error-widget')].map(e => e.textContent))")
+
+    def show(self, label: str) -> None:
+        """Brings the open notebook with that file name to the front, also from one that is still opening."""
+        kept, end = 0, time.monotonic() + 30
+        while kept < 4:
+            assert time.monotonic() < end, f"{label} does not stay in front"
+            front = self.page.evaluate(
+                "label => { const shell = window.jupyterapp.shell, was = shell.currentWidget?.title.label;"
+                "shell.activateById([...shell.widgets('main')].find(w => w.title.label === label).id); return was; }", label)
+            kept = kept + 1 if front == label else 0
+            time.sleep(0.25)
+
+    def shut_down(self) -> None:
+        """Ends this notebook's kernel."""
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")

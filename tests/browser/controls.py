@@ -1,0 +1,109 @@
+"""Every control of every lesson: the keys that a learner presses on it, and the picture that must then stand there.
+
+What must stand there is computed by the same Python that the lesson runs, not typed in.
+"""
+from __future__ import annotations
+
+import re
+import tempfile
+from functools import partial
+from html import unescape
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from helpers import lesson, scenes
+from helpers.draw import Picture
+
+
+class Move(NamedTuple):
+    """In the cell with `code`: Tab to the control named `control`, press `keys`; `shows` is the picture's title then."""
+
+    code: str
+    control: str
+    keys: tuple[str, ...]
+    shows: str
+
+
+def title(picture: Picture) -> str:
+    """A picture's title as the page has it."""
+    return unescape(re.search("<title>(.*?)</title>", picture.svg).group(1))
+
+
+def flipbook(code: str, label: str, frames: list[Picture], still: int) -> list[Move]:
+    """One key to the right, the end, the start, and one page."""
+    return [Move(code, label, ("ArrowRight",), title(frames[min(still + 1, len(frames) - 1)])),
+            Move(code, label, ("Home",), title(frames[0])),
+            Move(code, label, ("ArrowRight", "ArrowRight"), title(frames[2])),
+            Move(code, label, ("End",), title(frames[-1]))]
+
+
+def lesson_01() -> list[Move]:
+    model = lesson.build_model()
+    sizes, inputs = "scenes.architecture", "partial(scenes.forward"
+    forward = partial(scenes.forward, model)
+    return [
+        Move(sizes, "inputs", ("ArrowRight",), title(scenes.architecture(3, 2, 1, True))),
+        Move(sizes, "hidden units", ("End",), title(scenes.architecture(3, 6, 1, True))),
+        Move(sizes, "outputs", ("ArrowRight",) * 2, title(scenes.architecture(3, 6, 3, True))),
+        Move(sizes, "with bias", ("Space",), title(scenes.architecture(3, 6, 3, False))),
+        *flipbook("scenes.forward_frames", "station", scenes.forward_frames(model, 1.0, -1.0), 3),
+        Move(inputs, "input 1", ("Home",), title(forward(-2.0, -1.0))),
+        Move(inputs, "input 2", ("End",), title(forward(-2.0, 2.0))),
+        Move(inputs, "input 1", ("ArrowRight",) * 3, title(forward(-1.7, 2.0))),
+    ]
+
+
+def lesson_02() -> list[Move]:
+    attached = [Move("scenes.attach,", how, ("Space",), title(scenes.attach(how))) for how in reversed(scenes.ATTACH)]
+    return [*flipbook("scenes.photograph_frames", "training step", scenes.photograph_frames(20), 12), *attached]
+
+
+def lesson_03() -> list[Move]:
+    code = "widgets.live(scenes.roll"
+    return [*flipbook("scenes.momentum_frames", "step", scenes.momentum_frames(60), 17),
+            Move(code, "momentum", ("Home",), title(scenes.roll(0.1, 0.0))),
+            Move(code, "learning rate", ("End",), title(scenes.roll(0.5, 0.0))),
+            Move(code, "learning rate", ("ArrowLeft",) * 2, title(scenes.roll(0.48, 0.0))),
+            Move(code, "momentum", ("End",), title(scenes.roll(0.48, 0.98)))]
+
+
+def lesson_04() -> list[Move]:
+    code = "scenes.restored"
+    return [*flipbook("scenes.round_trip_frames", "station", scenes.round_trip_frames(), 4),
+            Move(code, "restore the optimizer", ("Space",), title(scenes.restored(True, True))),
+            Move(code, "restore the model", ("Space",), title(scenes.restored(False, True))),
+            Move(code, "restore the optimizer", ("Space",), title(scenes.restored(False, False)))]
+
+
+class Net(nn.Module):
+    """The class that lesson 05 pickles, under the name that it has there."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+
+def lesson_05() -> list[Move]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        torch.save(Net(), folder / "whole.pth")
+        torch.save(Net().state_dict(), folder / "state.pth")
+        frames = scenes.import_frames(folder / "state.pth", folder / "whole.pth")
+        lab = scenes.Lab(folder)
+        ran = {pair: scenes.outcome_picture(lab.run(*pair)) for pair in [
+            ("change a default", "whole model"), ("change a default", "state dict"), ("move the module", "state dict")]}
+    first = "The whole model asks for a class of yours"
+    code = "widgets.refactor_lab"
+    return [Move("scenes.import_frames", "import", ("Home",), first),
+            Move("scenes.import_frames", "import", ("End",), first),
+            *(move for (change, form), picture in ran.items() for move in (
+                Move(code, change, ("Space",), ""), Move(code, form, ("Space",), ""),
+                Move(code, "Run it", ("Space",), title(picture)))),
+            *(Move(code, other, ("Space",), "") for other in scenes.CHANGES
+              if other not in ("change a default", "move the module"))]
+
+
+MOVES = {"01": lesson_01, "02": lesson_02, "03": lesson_03, "04": lesson_04, "05": lesson_05}

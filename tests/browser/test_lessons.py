@@ -1,0 +1,163 @@
+"""Each lesson in real JupyterLab in a real browser, used by keyboard alone."""
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from controls import MOVES
+from helpers.quiz import Exercise, Prediction
+from helpers.scenes import symptoms
+from lab import Lesson
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+LESSONS = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module", params=LESSONS)
+def lesson(request, browser, lab):
+    """A lesson opened on a page of its own, not run yet; the tests below use it in their order."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened = Lesson(page, lab, request.param)
+    opened.name = request.param
+    yield opened
+    opened.shut_down()
+    page.close()
+
+
+def values(name, kind):
+    module = importlib.import_module(f"helpers.exercises.lesson_{name[:2]}")
+    return {key: value for key, value in vars(module).items() if isinstance(value, kind)}
+
+
+def test_stored_pictures_show_before_anything_is_run(lesson):
+    book = nbformat.read(NOTEBOOKS / f"{lesson.name}.ipynb", as_version=4)
+    cells = [cell for cell in book.cells if cell.cell_type == "code"]
+    with_picture = [k for k, cell in enumerate(cells) if any("image/svg+xml" in o.get("data", {}) for o in cell.outputs)]
+    assert with_picture
+    for k in with_picture:
+        picture = lesson.code_cell(k).locator(".jp-OutputArea-output img")
+        picture.wait_for()
+        assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300, cells[k].source
+
+
+def test_run_all_leaves_no_error(lesson):
+    lesson.run_all()
+    assert lesson.output_errors() == [] and lesson.errors == []
+
+
+def test_each_prediction_answers_each_choice(lesson):
+    for name, prediction in values(lesson.name, Prediction).items():
+        cell = lesson.cell(f"quiz.{name}.ask()")
+        order = sorted(range(len(prediction.choices)), key=lambda k: prediction.choices[k].right)
+        for k in order:
+            lesson.press(cell, prediction.choices[k].words, "Enter" if k % 2 else "Space")
+            lesson.wait_text(cell, "[role=status]", prediction.judge(k).words)
+
+
+def test_each_exercise_unfolds_its_hints(lesson):
+    for name, exercise in values(lesson.name, Exercise).items():
+        cell = lesson.cell(f"quiz.{name}.check(")
+        lesson.wait_text(cell, "[role=status]", exercise.judge(...).words)
+        for k, hint in enumerate(exercise.hints):
+            lesson.press(cell, f"Hint {k + 1} of {len(exercise.hints)}", "Space")
+            lesson.wait_text(cell, "li:last-child", hint)
+        assert cell.locator("li").all_inner_texts() == list(exercise.hints)
+
+
+def test_each_control_does_what_python_says(lesson):
+    moves = MOVES[lesson.name[:2]]() if lesson.name[:2] in MOVES else []
+    assert {(code, label) for code in {move.code for move in moves} for label in lesson.controls(lesson.cell(code))} \
+        == {(move.code, move.control) for move in moves}
+    for move in moves:
+        cell = lesson.cell(move.code)
+        lesson.press(cell, move.control, *move.keys)
+        if move.shows:
+            lesson.wait_title(cell, move.shows)
+
+
+def test_play_and_stop(lesson):
+    code = {"01": "scenes.forward_frames", "02": "scenes.photograph_frames", "03": "scenes.momentum_frames",
+            "04": "scenes.round_trip_frames", "05": "scenes.import_frames"}.get(lesson.name[:2])
+    if code is None:
+        assert "flipbook" not in (NOTEBOOKS / f"{lesson.name}.ipynb").read_text(encoding="utf-8")
+        return
+    cell = lesson.cell(code)
+    lesson.press_button(cell, "fa-stop", "Space")
+    lesson.wait_text(cell, ".widget-readout", "0")
+    lesson.press_button(cell, "fa-play", "Space")
+    last = cell.locator(".noUi-handle").get_attribute("aria-valuemax").partition(".")[0]
+    lesson.wait_text(cell, ".widget-readout", last)
+    lesson.press_button(cell, "fa-stop", "Space")
+    lesson.wait_text(cell, ".widget-readout", "0")
+
+
+def test_nothing_was_logged_as_an_error(lesson):
+    assert lesson.errors == [] and lesson.output_errors() == []
+
+
+def test_restart_and_run_again(lesson):
+    lesson.restart_and_run_all()
+    assert lesson.output_errors() == [] and lesson.errors == []
+    name, prediction = next(iter(values(lesson.name, Prediction).items()))
+    cell = lesson.cell(f"quiz.{name}.ask()")
+    lesson.press(cell, prediction.choices[0].words, "Space")
+    lesson.wait_text(cell, "[role=status]", prediction.judge(0).words)
+    for move in (MOVES[lesson.name[:2]]() if lesson.name[:2] in MOVES else [])[:1]:
+        lesson.press(lesson.cell(move.code), move.control, *move.keys)
+        lesson.wait_title(lesson.cell(move.code), move.shows)
+
+
+@pytest.fixture(scope="module")
+def start(browser, lab):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened = Lesson(page, lab, "00_start_here")
+    opened.run_all()
+    yield opened
+    opened.shut_down()
+    page.close()
+
+
+@pytest.mark.parametrize("words", ["Missing key(s) in state_dict", "loss jumped after resume", "file is huge"])
+def test_the_symptom_finder_finds_while_one_types(start, words):
+    cell = start.cell("symptom_finder()")
+    start.press(cell, "symptom", "Control+a", "Delete")
+    start.wait_text(cell, "p", "Type at least a word. A whole traceback works too.")
+    start.page.keyboard.type(words, delay=15)
+    found = symptoms.find(words)
+    start.wait_text(cell, "ol", "".join(f"{hit.name}{hit.advice}{link(hit)}" for hit in found))
+
+
+def link(hit):
+    return f"Lesson {hit.lesson[:2]}: {hit.section}"
+
+
+def test_a_symptom_leads_to_its_lesson(start):
+    cell = start.cell("symptom_finder()")
+    start.press(cell, "symptom", "Control+a", "Delete")
+    start.page.keyboard.type("doesn't match the size of optimizer's group", delay=5)
+    hit = symptoms.find("doesn't match the size of optimizer's group")[0]
+    start.wait_text(cell, "li strong", hit.name)
+    for _ in range(2):
+        start.press(cell, link(hit), "Enter")
+        start.page.wait_for_function("name => window.jupyterapp.shell.currentWidget.title.label === name",
+                                     arg=f"{hit.lesson}.ipynb")
+        start.page.wait_for_selector(f".jp-NotebookPanel:not(.lm-mod-hidden) h2:has-text('{hit.section}')")
+        start.show("00_start_here.ipynb")
+    start.show(f"{hit.lesson}.ipynb")
+    start.page.wait_for_function(
+        "words => [...document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) h2')].some("
+        "h => h.textContent.startsWith(words) && h.getBoundingClientRect().top >= 0 "
+        "&& h.getBoundingClientRect().top < innerHeight)", arg=hit.section)
+    start.show("00_start_here.ipynb")
+
+
+def test_a_learner_is_wrong_then_right(start):
+    cell = start.cell("quiz.count_keys.check(")
+    for code, words in (("keys = 3", "✗ Not yet. 3 counts the modules."), ("keys = len(model.state_dict())", "✓ Right.")):
+        start.rewrite("quiz.count_keys.check(", f"{code}\n\nquiz.count_keys.check(keys)")
+        start.page.wait_for_function("([cell, words]) => [...cell.querySelectorAll('[role=status]')]"
+                                     ".some(e => e.textContent.startsWith(words))", arg=[cell.element_handle(), words])
+    assert cell.locator(".jp-OutputArea-output button").count() == 0
