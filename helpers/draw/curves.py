@@ -19,17 +19,26 @@ def curves(title: str, series: Mapping[str, Sequence[float]], *, across: str, up
     """
     from matplotlib.figure import Figure
 
+    from matplotlib.ticker import MaxNLocator
+
     figure = Figure(figsize=(9, 3.4))
     axes = figure.add_axes((0.09, 0.17, 0.65, 0.76))
-    for (name, values), (color, dash, width) in zip(series.items(), STROKES):
+    names = ""
+    for k, ((name, values), (color, dash, width)) in enumerate(zip(series.items(), STROKES)):
         axes.plot(range(1, len(values) + 1), [round(value, 4) for value in values], color=color, linestyle=dash,
-                  linewidth=width, label=name)
-    axes.set_xlabel(across, fontsize=12, color=svg.INK)
-    axes.set_ylabel(up, fontsize=12, color=svg.INK)
-    axes.tick_params(labelsize=11, colors=svg.INK)
+                  linewidth=width)
+        strokes = {"-": None, "--": "9 4", "-.": "14 4 2 4", ":": "2.4 5"}[dash]
+        y = 80 + 28 * k
+        names += svg.el("path", d=f"M520 {y}h44", stroke=color, stroke_width=width, stroke_dasharray=strokes)
+        names += svg.text(574, y + 5, name, 15)
+    for axis, words in ((axes.xaxis, across), (axes.yaxis, up)):
+        axis.set_label_text(words, fontsize=14, color=svg.INK)
+        axis.set_major_locator(MaxNLocator(5, integer=axis is axes.xaxis))
+    axes.tick_params(labelsize=13, colors=svg.INK)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=12, handlelength=3.2)
-    return svg.card(704, 318, title, alt, svg.el("g", _inner(figure), transform="translate(28 58)"))
+    right = 574 + max(svg.width_of(name, 15) for name in series)
+    return svg.card(max(704, right + 28), 318, title, alt,
+                    svg.el("g", _inner(figure), transform="translate(28 58)") + names)
 
 
 def surface(title: str, height: Callable, path: Sequence[tuple[float, float]], *, alt: str) -> Picture:

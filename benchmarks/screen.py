@@ -1,0 +1,134 @@
+"""From key press to painted frame, in JupyterLab in Chromium."""
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from playwright.sync_api import sync_playwright
+from tqdm import tqdm
+
+from benchmarks.measure import Line, middle, p95
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "browser"))
+
+from lab import Lab, Lesson, chromium, launch  # noqa: E402
+
+SETUP = """
+%matplotlib inline
+from functools import partial
+import ipywidgets, matplotlib.pyplot as plt
+from torch import optim
+from helpers import lesson, scenes, widgets
+model = lesson.build_model()
+"""
+FLIPBOOK = "widgets.flipbook(scenes.momentum_frames(60), still=17)"
+INTERACT = """
+trained = lesson.build_model()
+moments = lesson.train(trained, optim.SGD(trained.parameters(), lr=0.01, momentum=0.9), 60)
+
+def draw(step):
+    figure, axes = plt.subplots(1, 4, figsize=(9, 2.5))
+    for ax, value in zip(axes, moments[step].parameters):
+        ax.imshow(value.reshape(-1, value.shape[-1]).detach(), cmap="RdBu", vmin=-1, vmax=1)
+    plt.show()
+
+ipywidgets.interact(draw, step=ipywidgets.IntSlider(17, 0, 60))
+"""
+LIVE = {
+    "forward pass (01)": """widgets.live(partial(scenes.forward, model), x1=widgets.slider("input 1", -2, 2, 1.0),
+             x2=widgets.slider("input 2", -2, 2, -1.0))""",
+    "architecture (01)": """widgets.live(scenes.architecture, inputs=widgets.slider("inputs", 1, 60, 2, step=1),
+             hidden=widgets.slider("hidden", 1, 60, 2, step=1), outputs=widgets.slider("outputs", 1, 60, 1, step=1),
+             bias=widgets.tick("with bias"))""",
+    "valley (03)": """widgets.live(scenes.roll, lr=widgets.slider("learning rate", 0.01, 0.5, 0.1, step=0.005),
+             momentum=widgets.slider("momentum", 0.0, 0.98, 0.9, step=0.02))""",
+}
+TICKS = {"resume (04)": """widgets.live(scenes.restored, model=widgets.tick("model"),
+             optimizer=widgets.tick("optimizer", False))"""}
+WATCH = """(cell) => {
+    window.times = [];
+    let latest = 0;
+    const seen = () => {
+        const svg = [...cell.querySelectorAll('.jp-OutputArea-output svg')].find(s => s.checkVisibility());
+        const img = cell.querySelector('.jp-OutputArea-output img');
+        return svg ? svg.outerHTML : img && img.complete && img.naturalWidth ? img.src : null;
+    };
+    document.addEventListener('keydown', () => {
+        const start = performance.now(), before = seen(), mine = ++latest;
+        const look = () => {
+            if (mine !== latest) return;
+            const now = seen();
+            if (now !== null && now !== before) {
+                const channel = new MessageChannel();
+                channel.port1.onmessage = () => window.times.push(performance.now() - start);
+                channel.port2.postMessage(0);
+            } else if (performance.now() - start < 5000) requestAnimationFrame(look);
+        };
+        requestAnimationFrame(look);
+    }, {capture: true});
+}"""
+
+
+def _press(page, cell, control: str, key: str, count: int) -> list[float]:
+    cell.locator(control).first.focus()
+    page.evaluate("() => { window.times = []; }")
+    for done in range(1, count + 1):
+        page.keyboard.press(key)
+        page.wait_for_function("count => window.times.length >= count", arg=done, polling=5)
+    return page.evaluate("() => window.times")
+
+
+def measure(count: int = 100) -> list[Line]:
+    """▶ against `interact` with an inline figure, and every kind of ⚙, `count` key presses each."""
+    kinds = {FLIPBOOK: ".noUi-handle", INTERACT: ".noUi-handle", **dict.fromkeys(LIVE.values(), ".noUi-handle"),
+             **dict.fromkeys(TICKS.values(), "input[type=checkbox]")}
+    times = {}
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        lab = Lab(Path(folder))
+        browser = launch(playwright)
+        try:
+            for name, source in enumerate(tqdm(kinds, desc="screen", unit="widget")):
+                book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(SETUP),
+                                                       nbformat.v4.new_code_cell(source)],
+                                                metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+                nbformat.write(book, Path(folder) / "notebooks" / f"bench{name}.ipynb")
+                page = browser.new_page(viewport={"width": 1280, "height": 900})
+                opened = Lesson(page, lab, f"bench{name}")
+                opened.run_all()
+                cell = opened.code_cell(1)
+                cell.locator(kinds[source]).first.wait_for()
+                page.evaluate(WATCH, cell.element_handle())
+                key = "Space" if "checkbox" in kinds[source] else "ArrowRight"
+                half = min(40, count // 2)
+                cell.locator(kinds[source]).first.focus()
+                page.keyboard.press("Home")
+                page.wait_for_timeout(1000)
+                there = _press(page, cell, kinds[source], key, half)
+                times[source] = there + _press(page, cell, kinds[source], {"ArrowRight": "ArrowLeft"}.get(key, key),
+                                               half)
+                opened.shut_down()
+                page.close()
+        finally:
+            browser.close()
+            lab.stop()
+    return _lines(times)
+
+
+def _lines(times: dict[str, list[float]]) -> list[Line]:
+    flip, inline = times[FLIPBOOK], times[INTERACT]
+    ratio = p95(inline) / p95(flip)
+    ratio_middle = middle(inline) / middle(flip)
+    lines = [Line("▶ flipbook (03), key press to painted frame", _said(flip),
+                  f"`interact` + inline matplotlib: {_said(inline)}: {ratio_middle:.1f} × at the median, "
+                  f"{ratio:.1f} × at p95", "p95 ≤ 33 ms, and ≥ 8 × faster",
+                  p95(flip) <= 33 and ratio >= 8 and ratio_middle >= 8)]
+    for name, source in {**LIVE, **TICKS}.items():
+        lines.append(Line(f"⚙ {name}", _said(times[source]), f"{p95(inline) / p95(times[source]):.1f} × faster at p95",
+                          "p95 ≤ 100 ms", p95(times[source]) <= 100))
+    return lines
+
+
+def _said(values: list[float]) -> str:
+    return f"median {middle(values):.0f} ms, p95 {p95(values):.0f} ms"
