@@ -26,6 +26,7 @@ def layers(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
         "notebooks": (["notebooks", *NBVAL], {}),
         "notebooks on the plainest CPU kernels": (["notebooks", *NBVAL], {"ATEN_CPU_CAPABILITY": "default"}),
         "notebooks with every beat run twice": ([str(folder), *NBVAL, f"--rootdir={folder}", "-c", os.devnull], {}),
+        "faults": (["tests/faults", "-n", "2"], {}),
         "front door": (["tests/front_door"], {}),
         "browser": (["tests/browser"], {}),
     }

@@ -1,0 +1,78 @@
+"""`helpers.checkpoint` against `torch.save` and `torch.load`, with the time of the hash alone beside them."""
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+
+from tqdm import tqdm
+
+from benchmarks.measure import Line, middle
+
+SIZES = {"10 kB": (2_500, 60), "10 MB": (2_500_000, 15), "1 GB": (250_000_000, 3)}
+RUN = """
+import hashlib, json, os, re, sys, time
+import torch
+from helpers import archive, checkpoint
+
+def resident(which):
+    return int(re.search(which + r":\\s+(\\d+)", open("/proc/self/status").read()).group(1)) / 1024
+
+def flushed(path, contents):
+    with open(path + ".part", "wb") as file:
+        torch.save(contents, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".part", path)
+    archive.flush_folder(os.path.dirname(path))
+
+numbers, folder, times, which = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+small = {"model": {"weight": torch.randn(10)}}
+large = {"model": {f"layer.{k}": torch.randn(numbers // 4) for k in range(4)}}
+ours, theirs = os.path.join(folder, "ours.pth"), os.path.join(folder, "theirs.pth")
+calls = {"save": lambda c: checkpoint.save(ours, c), "torch.save": lambda c: flushed(theirs, c),
+         "bare torch.save": lambda c: torch.save(c, theirs),
+         "load": lambda c: checkpoint.load(ours), "torch.load": lambda c: torch.load(theirs, weights_only=True),
+         "hash": lambda c: [hashlib.sha256(t.numpy()).digest() for t in c["model"].values()]}
+checkpoint.save(ours, large), torch.save(large, theirs)
+if which == "time":
+    took = {name: [] for name in calls}
+    for _ in range(times):
+        for name, call in calls.items():
+            os.sync()
+            start = time.perf_counter()
+            call(large)
+            took[name].append(time.perf_counter() - start)
+    print(json.dumps(took))
+else:
+    if "load" in which:
+        large = None
+    open("/proc/self/clear_refs", "w").write("5")
+    calls[which](large)
+    print(json.dumps(resident("VmHWM")))
+"""
+
+
+def _child(numbers: int, folder: str, times: int, which: str) -> object:
+    done = subprocess.run([sys.executable, "-c", RUN, str(numbers), folder, str(times), which], capture_output=True,
+                          text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def measure() -> list[Line]:
+    """Save and load at three sizes: time over theirs plus the hash, and peak memory over theirs."""
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        for size, (numbers, times) in tqdm(SIZES.items(), desc="checkpoints"):
+            took = {name: 1000 * middle(values) for name, values in _child(numbers, folder, times, "time").items()}
+            for ours, theirs in (("save", "torch.save"), ("load", "torch.load")):
+                peak = _child(numbers, folder, 1, ours) / _child(numbers, folder, 1, theirs)
+                ratio = took[ours] / (1.3 * took[theirs] + took["hash"])
+                more = (f"; {took[ours] / took['bare torch.save']:.1f} × one that does not flush" if ours == "save" else "")
+                lines.append(Line(
+                    f"checkpoint.{ours}, {size}", f"{took[ours]:.3g} ms, {took[ours] / took[theirs]:.2f} ×",
+                    f"{theirs}{', flushed and renamed' if ours == 'save' else ''} {took[theirs]:.3g} ms, hash "
+                    f"{took['hash']:.3g} ms{more}; peak memory {peak:.2f} ×",
+                    "≤ 1.3 × + hash, memory ≤ 1.1 ×", ratio <= 1 and peak <= 1.1))
+    return lines

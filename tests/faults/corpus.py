@@ -1,0 +1,146 @@
+"""Real checkpoints to damage, and hostile ones: each pickle is written instruction by instruction, none is run here."""
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import struct
+import traceback
+import warnings
+import zipfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from torch import nn, optim
+
+from helpers import checkpoint, lesson
+
+
+def contents(number: int) -> dict:
+    """A trained model with its optimizer, scheduler and generators, one of several kinds."""
+    torch.manual_seed(number)
+    model = [lesson.build_model(number), nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))][number % 2]
+    optimizer = [optim.SGD(model.parameters(), lr=0.01, momentum=0.9), optim.AdamW(model.parameters())][number // 2 % 2]
+    scheduler = optim.lr_scheduler.StepLR(optimizer, 3)
+    for _ in range(number + 1):
+        lesson.train_step(model, optimizer, *lesson.toy_data())
+        scheduler.step()
+    return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(),
+            "generators": checkpoint.Generators().state_dict(), "step": number, "best": 0.25, "note": "a<b"}
+
+
+def raw(tensor: torch.Tensor) -> bytes:
+    """All bytes of the storage that a tensor looks into."""
+    storage = tensor.detach().untyped_storage()
+    return torch.empty(0, dtype=torch.uint8).set_(storage).numpy().tobytes()
+
+
+def equal(one, other) -> bool:
+    """Same types, keys, order and bits."""
+    if isinstance(one, torch.Tensor):
+        return (isinstance(other, torch.Tensor) and one.dtype == other.dtype and one.shape == other.shape
+                and one.stride() == other.stride() and type(one) is type(other)
+                and raw(one) == raw(other))
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return repr(one) == repr(other)
+
+
+def sealed(path: Path, entries: dict[str, bytes], *, compression: int = zipfile.ZIP_STORED) -> Path:
+    """A file like one of `save`'s over any entries, with digests that fit: what an attacker would make."""
+    index = {"format": 1, "torch": torch.__version__, "name": path.name, "tensors": {},
+             "sha256": {name: sha256(data).hexdigest() for name, data in entries.items()}}
+    with zipfile.ZipFile(path, "w", compression) as book:
+        for name, data in {**entries, "digests.json": json.dumps(index).encode()}.items():
+            book.writestr(f"archive/{name}", data)
+    return path
+
+
+def _call(name: str, *arguments: str) -> bytes:
+    pushed = b"".join(b"X" + struct.pack("<I", len(a.encode())) + a.encode() for a in arguments)
+    return b"c" + name.replace(" ", "\n").encode() + b"\n(" + pushed + b"tR"
+
+
+def pickles(marker: Path) -> dict[str, bytes]:
+    """Programs that would make `marker`, import, or exhaust memory if anybody ran them."""
+    touch, python = f"touch {marker}", f"open({str(marker)!r}, 'w')"
+    calls = {"os.system": _call("os system", touch), "posix.system": _call("posix system", touch),
+             "subprocess.getoutput": _call("subprocess getoutput", touch), "builtins.eval": _call("builtins eval", python),
+             "builtins.exec": _call("builtins exec", python), "__builtin__.eval": _call("__builtin__ eval", python),
+             "builtins.open": _call("builtins open", str(marker), "w"), "io.open": _call("io open", str(marker), "w"),
+             "os.mkdir": _call("os mkdir", str(marker)), "os.popen": _call("os popen", touch),
+             "pathlib.Path": _call("pathlib Path", str(marker)), "pty.spawn": _call("pty spawn", touch),
+             "runpy.run_path": _call("runpy run_path", str(marker)), "webbrowser.open": _call("webbrowser open", "x"),
+             "torch.load": _call("torch load", str(marker)), "torch.hub.load": _call("torch.hub load", "x", "y"),
+             "importlib.import_module": _call("importlib import_module", "this"),
+             "code.interact": _call("code interact"), "builtins.getattr": _call("builtins getattr", "a", "b"),
+             "operator.attrgetter": _call("operator attrgetter", "system"), "shutil.rmtree": _call("shutil rmtree", str(marker)),
+             "codecs.encode": _call("_codecs encode", "a", "hex"), "numpy scalar": _call("numpy._core.multiarray scalar", "a"),
+             "a class of the stranger's": _call("__main__ Net")}
+    programs = {name: b"\x80\x02" + body + b"." for name, body in calls.items()}
+    nested = b"\x80\x02}X\x05\x00\x00\x00model}X\x01\x00\x00\x00w" + calls["os.system"] + b"ss."
+    hooks = (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+             b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQK\x00K\x04\x85K\x01\x85\x89" + calls["os.system"] + b"tR.")
+    programs |= {
+        "nested": nested, "in a tensor's metadata": hooks,
+        "by name from the stack": b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.",
+        "an old instance": b"(X\x01\x00\x00\x00aios\nsystem\n.", "an extension": b"\x80\x02\x82\x01.",
+        "a new object": b"\x80\x02ccollections\nOrderedDict\n)\x81.",
+        "bytearray bomb": b"\x80\x02cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x00\x10\x85R.",
+        "storage bomb": b"\x80\x02ctorch\nFloatStorage\n\x8a\x06\x00\x00\x00\x00\x00\x10\x85R.",
+        "a string that never ends": b"\x80\x02X\xff\xff\xff\x7fabc.", "a number that never ends": b"\x80\x02\x8b\xff\xff\xff\x7f1.",
+        "no end": b"\x80\x02}", "nothing": b"", "text": b"weights, honestly", "only an end": b".",
+        "a storage that is larger than its entry": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storage"
+        b"ctorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu\x8a\x05\x00\x00\x00\x00\x10tQK\x00K\x04\x85K\x01\x85"
+        b"\x89ccollections\nOrderedDict\n)RtR.",
+        "a view beyond its storage": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\n"
+        b"FloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQK\x00M\x10\x27\x85K\x01\x85\x89"
+        b"ccollections\nOrderedDict\n)RtR."}
+    return programs
+
+
+def hostile(folder: Path, marker: Path) -> dict[str, Path]:
+    """Files, by what is wrong with them; all of them have digests that fit."""
+    made = {}
+    for k, (name, program) in enumerate(pickles(marker).items()):
+        entries = {"data.pkl": program, "byteorder": b"little", "version": b"3\n", "data/0": bytes(16)}
+        made[name] = sealed(folder / f"hostile-{k}.pth", entries)
+    harmless = {"data.pkl": b"\x80\x02}.", "byteorder": b"little", "version": b"3\n"}
+    made["a zip bomb"] = sealed(folder / "bomb.pth", harmless | {"data/0": bytes(50_000_000)},
+                                compression=zipfile.ZIP_DEFLATED)
+    made["a path out of the archive"] = sealed(folder / "out.pth", harmless | {"../../../out": b"x"})
+    outside = folder / "elsewhere.pth"
+    with zipfile.ZipFile(sealed(outside, harmless), "a") as book:
+        book.writestr("../outside", b"x")
+    made["an entry beside the archive"] = outside
+    twice = folder / "twice.pth"
+    with zipfile.ZipFile(sealed(twice, harmless), "a") as book, warnings.catch_warnings(action="ignore"):
+        book.writestr("archive/data.pkl", pickles(marker)["os.system"])
+    made["two entries of one name"] = twice
+    bare = io.BytesIO()
+    torch.save({"w": torch.ones(2)}, bare)
+    made["no digests"] = folder / "bare.pth"
+    made["no digests"].write_bytes(bare.getvalue())
+    return made
+
+
+def in_a_child(work: Callable[[], object], megabytes: int = 2_000) -> int:
+    """Runs `work` in a process of its own that may take that much memory on top; its exit status, 0 if all was well."""
+    child = os.fork()
+    if child == 0:
+        try:
+            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 2**20,) * 2)
+            work()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -1,0 +1,301 @@
+"""Saving that is killed, interrupted, out of room or out of place: the old file or the new one, never half of one."""
+from __future__ import annotations
+
+import builtins
+import copy
+import errno
+import os
+import random
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn, optim
+
+from corpus import contents, equal, in_a_child
+from helpers import archive, checkpoint, lesson
+from helpers.checkpoint import CheckpointError
+
+PARTS = ".*.part"
+
+
+def state(step):
+    return {"step": step, "model": {f"layer.{k}": torch.full((5_000,), float(step)) for k in range(8)}}
+
+
+def saves_for_ever(folder, ready):
+    step = max([0, *(int(path.stem[5:]) for path in folder.glob("step-*.pth"))])
+    while True:
+        step += 1
+        checkpoint.save(folder / f"step-{step}.pth", state(step), keep=2, best=step % 3 == 0)
+        os.write(ready, b".")
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGTERM])
+def test_two_hundred_kills(tmp_path, with_signal):
+    dice, last, torn, ended = random.Random(3), 0, 0, 0
+    for _ in range(200):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                saves_for_ever(tmp_path, writer)
+            except BaseException:
+                traceback.print_exc()
+            os._exit(1)
+        os.close(writer)
+        assert os.read(reader, 1) == b"."
+        time.sleep(dice.uniform(0, 0.03))
+        os.kill(child, with_signal)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os.close(reader)
+        assert status == -with_signal
+        ended += 1
+        newest = checkpoint.newest(tmp_path)
+        loaded = checkpoint.load(newest)
+        assert newest.name == f"step-{loaded['step']}.pth" and equal(loaded, state(loaded["step"]))
+        assert loaded["step"] > last, "a save that had returned was lost"
+        last = loaded["step"]
+        assert checkpoint.load(checkpoint.best(tmp_path))["step"] % 3 == 0 if last >= 3 else True
+        left = list(tmp_path.glob(PARTS))
+        torn += len([path for path in left if path.name != ".best.part"])
+        assert len(left) <= 2 and len(list(tmp_path.glob("step-*.pth"))) <= 5
+    print(f"{ended} times {with_signal.name}, {torn} temporary files met, {last} saves")
+    assert torn > 20
+
+
+class Interrupted(BaseException):
+    """Stands for anything that can come at any moment, such as Control-C."""
+
+
+def steps_of_a_save():
+    """The calls inside a save that can be interrupted."""
+    return [(archive.torch, "save"), (archive, "_digests"), (archive.zipfile.ZipFile, "writestr"), (archive.os, "fsync"),
+            (checkpoint.os, "replace"), (archive, "flush_folder"), (archive, "sweep"), (archive._Out, "write")]
+
+
+@pytest.mark.parametrize("owner, name", steps_of_a_save(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_exception_inside_a_save(tmp_path, monkeypatch, owner, name, when):
+    path = checkpoint.save(tmp_path / "run.pth", state(1))
+    for _ in range(25):
+        real = getattr(owner, name)
+
+        def interrupt(*arguments, **named):
+            if when == "after":
+                real(*arguments, **named)
+            raise Interrupted
+
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, interrupt)
+            with pytest.raises((Interrupted, RuntimeError)):
+                checkpoint.save(path, state(2))
+        assert checkpoint.load(path)["step"] in ((2,) if (name, when) in AFTER else (1, 2) if name == "flush_folder" else (1,))
+        assert list(tmp_path.glob(PARTS)) == []
+        path = checkpoint.save(path, state(1))
+
+
+AFTER = [("replace", "after"), ("flush_folder", "before"), ("flush_folder", "after")]
+
+
+class Failing:
+    """A file whose n-th write fails, as a disk does."""
+
+    def __init__(self, file, count):
+        self.file, self.left = file, count
+
+    def write(self, data):
+        self.left[0] -= 1
+        if self.left[0] < 0:
+            raise OSError(errno.ENOSPC, "full")
+        return self.file.write(data)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return self.file.__exit__(*error)
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+def test_a_disk_that_fails_at_the_nth_write_for_each_n(tmp_path, monkeypatch):
+    path, failed = checkpoint.save(tmp_path / "run.pth", state(1)), 0
+    for n in range(10_000):
+        left = [n]
+        monkeypatch.setattr(archive, "open", lambda *a, **k: Failing(builtins.open(*a, **k), left), raising=False)
+        try:
+            checkpoint.save(path, state(2))
+            break
+        except CheckpointError as error:
+            failed += 1
+            assert str(error) == ("Could not save 'run.pth': No space left on device. "
+                                  "What was there before is untouched.")
+        assert checkpoint.load(path)["step"] == 1 and list(tmp_path.glob(PARTS)) == []
+    monkeypatch.undo()
+    assert failed > 40 and checkpoint.load(path)["step"] == 2
+
+
+@pytest.mark.parametrize("room", [0, 100, 4096, 20_000, 100_000, 160_000])
+def test_a_limit_on_the_size_of_files(tmp_path, room):
+    path = checkpoint.save(tmp_path / "run.pth", state(1))
+
+    def save():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        with pytest.raises(CheckpointError, match="Could not save 'run.pth': File too large. What was there before"):
+            checkpoint.save(path, state(2))
+
+    assert in_a_child(save) == 0
+    assert checkpoint.load(path)["step"] == 1 and list(tmp_path.glob(PARTS)) == []
+
+
+def mounted(folder, options):
+    return subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], capture_output=True).returncode == 0
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if not mounted(disk, "size=300k"):
+        pytest.skip("no right to mount a small disk here; the limit on file sizes above stands for it")
+    try:
+        path = checkpoint.save(disk / "run.pth", state(1))
+        with pytest.raises(CheckpointError, match="No space left on device. What was there before is untouched."):
+            checkpoint.save(path, state(2))
+        assert checkpoint.load(path)["step"] == 1 and list(disk.glob(PARTS)) == []
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with pytest.raises(CheckpointError, match="Read-only file system"):
+            checkpoint.save(path, state(2))
+        assert checkpoint.load(path)["step"] == 1
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_no_permission():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = checkpoint.save(folder / "run.pth", state(1))
+        folder.chmod(0o555)
+
+        def save():
+            if os.getuid() == 0:
+                os.setuid(65534)
+            with pytest.raises(CheckpointError, match="Could not save 'run.pth': Permission denied. What was there before"):
+                checkpoint.save(path, state(2))
+
+        assert in_a_child(save) == 0
+        folder.chmod(0o755)
+        assert checkpoint.load(path)["step"] == 1 and list(folder.glob(PARTS)) == []
+
+
+def test_a_missing_folder_and_a_folder_in_the_way(tmp_path):
+    with pytest.raises(CheckpointError, match="Could not save 'run.pth': No such file or directory"):
+        checkpoint.save(tmp_path / "nowhere" / "run.pth", state(1))
+    (tmp_path / "run.pth").mkdir()
+    with pytest.raises(CheckpointError, match="Could not save 'run.pth': Is a directory"):
+        checkpoint.save(tmp_path / "run.pth", state(1))
+    with pytest.raises(CheckpointError, match="There is no file 'other.pth'"):
+        checkpoint.load(tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="'run.pth'"):
+        checkpoint.load(tmp_path / "run.pth")
+
+
+def test_the_mode_is_kept_and_a_link_stays_a_link(tmp_path):
+    (tmp_path / "disk").mkdir()
+    path = checkpoint.save(tmp_path / "disk" / "run.pth", state(1))
+    path.chmod(0o640)
+    link = tmp_path / "link.pth"
+    link.symlink_to(path)
+    checkpoint.save(link, state(2))
+    assert link.is_symlink() and checkpoint.load(link)["step"] == checkpoint.load(path)["step"] == 2
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_new_file_has_the_mode_that_other_files_have(tmp_path):
+    (tmp_path / "other").write_text("")
+    path = checkpoint.save(tmp_path / "run.pth", state(1))
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_the_last_and_the_best_are_kept(tmp_path):
+    for step in range(1, 12):
+        checkpoint.save(tmp_path / f"step-{step}.pth", {"step": step}, keep=3, best=step == 4)
+    (tmp_path / "step-x.pth").write_text("somebody else's")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "step-10.pth", "step-11.pth", "step-4.pth",
+                                                                "step-9.pth", "step-x.pth"]
+    assert checkpoint.load(checkpoint.best(tmp_path))["step"] == 4
+    with pytest.raises(ValueError, match="Got keep=0; wanted at least 1"):
+        checkpoint.save(tmp_path / "step-12.pth", {}, keep=0)
+
+
+def test_a_file_that_is_being_written_is_not_swept_away(tmp_path):
+    code = ("import sys, time, torch; from helpers import archive; real = archive._digests\n"
+            "archive._digests = lambda *a: (print('writing', flush=True), time.sleep(60))\n"
+            "from helpers import checkpoint; checkpoint.save(sys.argv[1], {'w': torch.ones(2)})")
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run.pth")], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "writing\n"
+        checkpoint.save(tmp_path / "run.pth", state(1))
+        assert len(list(tmp_path.glob(PARTS))) == 1
+    finally:
+        other.kill(), other.wait(), other.stdout.close()
+    checkpoint.save(tmp_path / "run.pth", state(2))
+    assert list(tmp_path.glob(PARTS)) == []
+
+
+def owners():
+    torch.manual_seed(9)
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    return {"model": model, "optimizer": optimizer}
+
+
+def adam(model):
+    optimizer = optim.Adam(model.parameters())
+    optimizer.step()
+    return optimizer
+
+
+@pytest.mark.parametrize("spoil, words", [
+    (lambda c: c.pop("optimizer"), "wanted optimizer too. Nothing was loaded."),
+    (lambda c: c["model"].pop("0.bias"), "model does not fit: .*Missing key.*Nothing was loaded."),
+    (lambda c: c["model"].update({"1.bias": torch.ones(3)}), "model does not fit: .*size mismatch for 1.bias"),
+    (lambda c: c["optimizer"]["param_groups"][0]["params"].pop(), "optimizer does not fit: .*match the size"),
+    (lambda c: c["optimizer"]["state"][0].update(momentum_buffer=torch.ones(7)), "momentum_buffer has the shape"),
+    (lambda c: c.update(optimizer=adam(owners()["model"]).state_dict()), "another kind of optimizer, without .*momentum"),
+])
+def test_all_parts_or_none(tmp_path, spoil, words):
+    spoilt = copy.deepcopy({name: owner.state_dict() for name, owner in owners().items()})
+    for value in spoilt["model"].values():
+        value.add_(1)
+    spoil(spoilt)
+    path = checkpoint.save(tmp_path / "run.pth", spoilt)
+    mine = owners()
+    before = copy.deepcopy({name: owner.state_dict() for name, owner in mine.items()})
+    with pytest.raises(CheckpointError, match=words):
+        checkpoint.load(path, mine)
+    assert equal({name: owner.state_dict() for name, owner in mine.items()}, before)
+
+
+def test_all_parts_come_back(tmp_path):
+    path = checkpoint.save(tmp_path / "run.pth", contents(0))
+    model = lesson.build_model(5)
+    optimizer = optim.SGD(model.parameters(), lr=9, momentum=0.1)
+    loaded = checkpoint.load(path, {"model": model, "optimizer": optimizer, "generators": checkpoint.Generators()})
+    assert equal(model.state_dict(), loaded["model"]) and equal(optimizer.state_dict(), loaded["optimizer"])
+    one = (random.random(), torch.rand(1).item())
+    checkpoint.load(path, {"generators": checkpoint.Generators()})
+    assert (random.random(), torch.rand(1).item()) == one
