@@ -16,7 +16,8 @@ class Pair:
     """One key of two state dicts. `source` and `target` are what stands on each side (None: nothing).
 
     `relation` is `same`, `differs`, `missing` (only in the target) or `unexpected` (only in the source);
-    `word` says it more closely: equal, shape, dtype, value, missing, unexpected.
+    `word` says it more closely: equal, shape, dtype, value, missing, unexpected. A pair that a rename explains has
+    the relation `rename`, and its name in the source as `source_key`.
     """
 
     key: str
@@ -24,16 +25,43 @@ class Pair:
     target: str | None
     relation: str
     word: str
+    source_key: str = ""
 
 
-def compare(source: Mapping[str, Any], target: Mapping[str, Any], *, values: bool = True) -> list[Pair]:
+def compare(source: Mapping[str, Any], target: Mapping[str, Any], *, values: bool = True,
+            explain: bool = False) -> list[Pair]:
     """Pairs in the order of the target, then what only the source has. `values=False` compares names and shapes.
+
+    `explain=True` joins a missing and an unexpected key into one pair where `renames` finds that they belong together.
 
     Raises TypeError or ValueError, in one sentence, if either is not a state dict.
     """
     source, target = require_state_dict(source), require_state_dict(target)
-    keys = [*target, *(key for key in source if key not in target)]
-    return [_pair(key, source.get(key), target.get(key), key in source, key in target, values) for key in keys]
+    old = renames(source, target) if explain else {}
+    keys = [*target, *(key for key in source if key not in target and key not in old.values())]
+    return [Pair(key, _label(source[old[key]]), _label(target[key]), "rename", "renamed", old[key]) if key in old
+            else _pair(key, source.get(key), target.get(key), key in source, key in target, values) for key in keys]
+
+
+def renames(source: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, str]:
+    """Target key → source key for keys that stand on one side only, have one shape, and end in the same names.
+
+    Of several candidates the one with the most names in common is taken, then the first in order.
+    """
+    left = [key for key in source if key not in target]
+    found: dict[str, str] = {}
+    for key in (key for key in target if key not in source):
+        fits = [other for other in left if _label(source[other]) == _label(target[key]) and _common(other, key)]
+        if fits:
+            found[key] = max(fits, key=lambda other: _common(other, key))
+            left.remove(found[key])
+    return found
+
+
+def _common(one: str, other: str) -> int:
+    """How many dotted names two keys have in common, counted from their ends."""
+    pairs = list(zip(reversed(one.split(".")), reversed(other.split("."))))
+    return next((k for k, (a, b) in enumerate(pairs) if a != b), len(pairs))
 
 
 def _pair(key: str, one: Any, other: Any, in_source: bool, in_target: bool, values: bool) -> Pair:

@@ -79,7 +79,7 @@ class Exercise:
     fault: Callable[[Any], str | None]
 
     def judge(self, answer: Any) -> Verdict:
-        """The verdict on any answer at all; a `...`, also as what a function returns, is the untouched blank."""
+        """The verdict on any answer at all; a `...`, also in a function or in a class's __init__, is the untouched blank."""
         if _blank(answer):
             return Verdict("untried", "Replace the ... with your answer, and run the cell again.")
         try:
@@ -112,7 +112,8 @@ def _blank(answer: Any) -> bool:
         return any(_blank(part) for part in answer)
     if isinstance(answer, Mapping):
         return bool(answer) and all(part is ... for part in answer.values())
-    return answer is ... or Ellipsis in getattr(getattr(answer, "__code__", None), "co_consts", ())
+    code = getattr(answer.__init__ if isinstance(answer, type) else answer, "__code__", None)
+    return answer is ... or Ellipsis in getattr(code, "co_consts", ())
 
 
 def _words(verdict: Verdict) -> str:

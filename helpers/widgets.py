@@ -2,14 +2,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import ipywidgets
 from IPython.display import display
+from torch import Tensor, nn
 
 from helpers import draw
 from helpers.draw import Picture
-from helpers.scenes import CHANGES, FORMATS, Lab, outcome_picture, symptoms
+from helpers.scenes import CHANGES, FORMATS, Lab, outcome_picture, rename_and_load, rename_diff, symptoms
 from helpers.view import View
 
 LABEL = {"description_width": "initial"}
@@ -104,20 +105,47 @@ def _plain(words: str) -> str:
     return re.sub(r"([\\`*_<>\[\]])", r"\\\1", words)
 
 
-def refactor_lab(lab: Lab) -> View:
-    """⚙ Choose a change and a format, press Run: both the change and the load really happen, in a fresh process."""
-    change = choice("change", list(CHANGES))
-    form = choice("format", list(FORMATS))
-    button = ipywidgets.Button(description="Run it", layout={"width": "auto"})
-    bar = ipywidgets.IntProgress(0, 0, 1, layout={"visibility": "hidden", "width": "200px"})
-    still = outcome_picture(lab.run(change.value, form.value))
+def pressed(render: Callable[..., Picture], label: str, **controls: ipywidgets.Widget) -> View:
+    """⚙ Like `live`, for what takes longer than a frame: drawn anew when the button called `label` is pressed."""
+    button = ipywidgets.Button(description=label, layout={"width": "auto"})
+    bar = ipywidgets.IntProgress(1, 0, 1, bar_style="info", layout={"visibility": "hidden", "width": "200px"})
+
+    def picture() -> Picture:
+        return render(**{name: control.value for name, control in controls.items()})
+
+    still = picture()
     page = ipywidgets.HTML(still.svg)
 
     def run(_: object) -> None:
-        button.disabled, bar.layout.visibility, bar.bar_style = True, "visible", "info"
-        bar.value = 1
-        page.value = outcome_picture(lab.run(change.value, form.value)).svg
+        button.disabled, bar.layout.visibility = True, "visible"
+        page.value = picture().svg
         button.disabled, bar.layout.visibility = False, "hidden"
 
     button.on_click(run)
-    return View([change, form, ipywidgets.HBox([button, bar]), page], still)
+    return View([*controls.values(), ipywidgets.HBox([button, bar]), page], still)
+
+
+def refactor_lab(lab: Lab) -> View:
+    """⚙ Choose a change and a format, press Run: both the change and the load really happen, in a fresh process."""
+    return pressed(lambda change, form: outcome_picture(lab.run(change, form)), "Run it",
+                   change=choice("change", list(CHANGES)), form=choice("format", list(FORMATS)))
+
+
+def rename_lab(state: Mapping[str, Tensor], model: nn.Module, rules: int = 3) -> View:
+    """⚙ Rules `old -> new`, one a line; the key diff follows while one types, and Load it verifies every tensor."""
+    lines = [ipywidgets.Text(placeholder="old -> new", description=f"rule {k + 1}", style=LABEL,
+                             layout={"width": "420px"}) for k in range(rules)]
+    button = ipywidgets.Button(description="Load it", layout={"width": "auto"})
+    still = rename_diff(state, model, [])
+    page = ipywidgets.HTML(still.svg)
+
+    def written() -> list[str]:
+        return [line.value for line in lines]
+
+    def redraw(_: object) -> None:
+        page.value = rename_diff(state, model, written()).svg
+
+    for line in lines:
+        line.observe(redraw, "value")
+    button.on_click(lambda _: setattr(page, "value", rename_and_load(state, model, written()).svg))
+    return View([*lines, button, page], still)

@@ -144,19 +144,21 @@ def bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, int]]]]) -> P
 def key_diff(title: str, pairs: Sequence[Pair], *, left: str = "in the checkpoint",
              right: str = "in the model") -> Picture:
     """Two state dicts side by side, a row a key, with the sign of what each pair is."""
-    wide = 60 + max([svg.width_of(svg.clip(p.key, 30), 16, mono=True) for p in pairs] + [120]) + 90
+    wide = 60 + max([svg.width_of(svg.clip(name, 30), 16, mono=True) for p in pairs
+                     for name in (p.key, p.source_key)] + [120]) + 90
     middle, second = 28 + wide + 90, 28 + wide + 180
     body = [svg.text(40, 78, left, 14, svg.SOFT), svg.text(second + 12, 78, right, 14, svg.SOFT)]
     for k, pair in enumerate(pairs):
         y = 92 + 46 * k
         color = svg.SIGNS[pair.relation][1]
-        ends = [(28, pair.source, 28 + wide + 4, middle - 14), (second, pair.target, middle + 14, second - 4)]
-        for x, shape, start, end in ends:
+        ends = [(28, pair.source_key or pair.key, pair.source, 28 + wide + 4, middle - 14),
+                (second, pair.key, pair.target, middle + 14, second - 4)]
+        for x, key, shape, start, end in ends:
             if shape is not None:
-                body += [svg.box(x, y, wide, 36), svg.text(x + 14, y + 24, svg.clip(pair.key, 30), 16, mono=True),
+                body += [svg.box(x, y, wide, 36), svg.text(x + 14, y + 24, svg.clip(key, 30), 16, mono=True),
                          svg.text(x + wide - 14, y + 24, shape, 14, svg.SOFT, anchor="end"),
                          svg.el("path", d=f"M{svg.number(start)} {y + 18}H{svg.number(end)}", stroke=color,
                                 stroke_width=2, stroke_dasharray=None if pair.relation == "same" else "6 4")]
         body += [svg.sign(pair.relation, middle, y + 18), svg.text(second + wide + 18, y + 24, pair.word, 15, color)]
-    alt = "; ".join(f"{svg.clip(p.key, 30)}: {p.word}" for p in pairs) + "."
+    alt = "; ".join(f"{svg.clip(p.key, 30)}: {p.word}{f' from {p.source_key}' * bool(p.source_key)}" for p in pairs) + "."
     return svg.card(second + wide + 150, 110 + 46 * len(pairs), title, alt, "".join(body))

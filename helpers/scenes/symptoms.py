@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 LESSONS = {1: "01_build_a_model", 2: "02_read_the_state_dict", 3: "03_inside_the_optimizer", 4: "04_save_and_load",
-           5: "05_why_not_the_whole_model"}
+           5: "05_why_not_the_whole_model", 6: "06_when_keys_do_not_match", 7: "07_resume_exactly", 8: "08_share_safely"}
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,33 @@ SYMPTOMS = (
     _row("Works in the notebook, fails in the script", "works in the notebook | fails in the script | __main__",
          "The class was pickled as __main__.Net, and the script's __main__ is another module.",
          5, "Works here, fails there"),
+    _row("Every key missing, every key unexpected", "module. | _orig_mod. | dataparallel | torch.compile | prefix",
+         "Only a prefix differs. Take it off with key.removeprefix, and load strictly.", 6, "Rename, load, verify"),
+    _row("With strict=False it works", "strict=false | strict false | incompatiblekeys | nothing loaded",
+         "It raises nothing, and may have loaded nothing. Read the report that it returns.",
+         6, "strict=False is a choice, not a cure"),
+    _row("Another number of classes", "new head | another head | number of classes | num_classes | change the head",
+         "Leave out what does not fit by shape, and train it.", 6, "Another head"),
+    _row("A layer was renamed", "renamed | old checkpoint | old file | library update | num_batches_tracked",
+         "A pre-hook in the class renames old keys for everybody.", 6, "Old files, new code"),
+    _row("The resumed run is another run", "not reproducible | resume exactly | not bit identical | same seed | random numbers",
+         "Save the state of each generator, not only its seed.", 7, "Random numbers"),
+    _row("The shuffle starts again", "shuffle | shuffles like epoch 0 | same order | dataloader position | sampler",
+         "A loader remembers nothing. Save its generator's state and the number of batches done.",
+         7, "Position in the data"),
+    _row("The scheduler resets my learning rate", "scheduler | base_lrs | lambdalr | lr_lambdas | scheduler reset",
+         "It computes from base_lrs, which it remembers. Change that too.", 7, "The scheduler"),
+    _row("Is this file safe?", "safe | stranger | malicious | hostile | pickle virus | module is blocked | blocked",
+         "Load with weights_only=True, which refuses every name that is not on its list.", 8, "A file is a program"),
+    _row("numpy scalar refused", "numpy | multiarray.scalar | add_safe_globals | safe_globals | not an allowed global by default",
+         "Save float(value). Allow a name only for your own file, and only once.", 8, "What the guard lets pass"),
+    _row("failed finding central directory",
+         "central directory | pytorchstreamreader | truncated | corrupt | eoferror | invalid header",
+         "The end of the file is missing. Get it again, and compare its hash.", 8, "Damaged files"),
+    _row("Some tensors share memory", "share memory | tied weights | shared tensors | non contiguous",
+         "safetensors wants one name for one tensor. save_model knows ties.", 8, "safetensors"),
+    _row("Killed while saving, now nothing loads", "killed while saving | half a file | power cut | crash while saving | disk full",
+         "Write beside the path, flush, rename.", 8, "Never half a file"),
 )
 
 

@@ -4,6 +4,7 @@ What must stand there is computed by the same Python that the lesson runs, not t
 """
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from functools import partial
@@ -106,4 +107,47 @@ def lesson_05() -> list[Move]:
               if other not in ("change a default", "move the module"))]
 
 
-MOVES = {"01": lesson_01, "02": lesson_02, "03": lesson_03, "04": lesson_04, "05": lesson_05}
+def typed(words: str) -> tuple[str, ...]:
+    """The keys that write `words` in place of what stands in a line."""
+    return ("Control+a", *("Space" if letter == " " else letter for letter in words))
+
+
+def lesson_06() -> list[Move]:
+    state, model = scenes.old_naming()
+    rules, code = ["module.net. ->", "fc1 -> encoder", "fc2 -> head"], "widgets.rename_lab"
+    return [*(Move("scenes.mismatch", name, ("Space",), title(scenes.mismatch(name))) for name in reversed(scenes.CASES)),
+            Move(code, "rule 1", typed("module"), title(scenes.rename_diff(state, model, ["module"]))),
+            *(Move(code, f"rule {k}", typed(rule), title(scenes.rename_diff(state, model, rules[:k])))
+              for k, rule in enumerate(rules, 1)),
+            Move(code, "Load it", ("Space",), title(scenes.rename_and_load(state, model, rules)))]
+
+
+def lesson_07() -> list[Move]:
+    with tempfile.TemporaryDirectory() as folder:
+        runs = scenes.Killed(Path(__file__).resolve().parents[2] / "notebooks/scripts/train.py", folder, steps=40)
+        frames, code = list(runs.frames(12)), "runs.compared"
+        killed = [Move(code, "kill after step", keys, "") for keys in (("End",), ("ArrowLeft",) * 4)]
+        killed.append(Move(code, "Kill and resume", ("Space",), title(runs.compared(35))))
+    kept, labels = dict.fromkeys(scenes.PARTS, True) | {"scheduler": False}, {"generators": "random numbers",
+                                                                             "position": "position in the data"}
+    moves = []
+    for part in scenes.PARTS:
+        kept = kept | {part: not kept[part]}
+        moves.append(Move("scenes.forgotten, ", labels.get(part, part), ("Space",), title(scenes.forgotten(**kept))))
+    return [*flipbook("runs.frames", "step", frames, 25), *killed, *moves]
+
+
+def lesson_08() -> list[Move]:
+    class Hostile:
+        def __reduce__(self):
+            return os.system, ("echo your keys are mine now",)
+
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save({"step": 3, "extra": Hostile()}, Path(folder) / "stranger.pth")
+        frames = scenes.instruction_frames(Path(folder) / "stranger.pth")
+    return [*flipbook("scenes.instruction_frames", "instruction", frames, len(frames) - 1),
+            *(Move("scenes.damaged", damage, ("Space",), title(scenes.damaged(damage))) for damage in scenes.DAMAGES)]
+
+
+MOVES = {"01": lesson_01, "02": lesson_02, "03": lesson_03, "04": lesson_04, "05": lesson_05, "06": lesson_06,
+         "07": lesson_07, "08": lesson_08}

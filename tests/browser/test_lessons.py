@@ -80,7 +80,8 @@ def test_each_control_does_what_python_says(lesson):
 
 def test_play_and_stop(lesson):
     code = {"01": "scenes.forward_frames", "02": "scenes.photograph_frames", "03": "scenes.momentum_frames",
-            "04": "scenes.round_trip_frames", "05": "scenes.import_frames"}.get(lesson.name[:2])
+            "04": "scenes.round_trip_frames", "05": "scenes.import_frames",
+            "07": "runs.frames", "08": "scenes.instruction_frames"}.get(lesson.name[:2])
     if code is None:
         assert "flipbook" not in (NOTEBOOKS / f"{lesson.name}.ipynb").read_text(encoding="utf-8")
         return

@@ -11,7 +11,10 @@ import pytest
 import helpers.exercises
 from helpers.exercises import lesson_02
 from helpers.quiz import Exercise, Prediction
-from wrong_answers import CASES
+from field_guide import CASES as GUIDE
+from wrong_answers import CASES as PATH
+
+CASES = PATH + GUIDE
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 MODULES = [importlib.import_module(f"helpers.exercises.{found.name}")

@@ -16,7 +16,8 @@ LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 PATH = [path for path in LESSONS if path.name >= "01"]
 LEAK = re.compile(r"(?<![\w.])/(?:root|home|tmp|work|Users|usr|opt|var)/|[A-Z]:\\\\|\b0x[0-9a-f]{6,}\b|127\.0\.0\.1|localhost")
-MOVING = ("widgets.flipbook(", "widgets.live(", "widgets.refactor_lab(", "widgets.symptom_finder(")
+MOVING = ("widgets.flipbook(", "widgets.live(", "widgets.refactor_lab(", "widgets.symptom_finder(", "widgets.pressed(",
+          "widgets.rename_lab(")
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 each_of_the_path = pytest.mark.parametrize("path", PATH, ids=lambda path: path.stem)
 each_notebook = pytest.mark.parametrize("path", LESSONS + SOLUTIONS, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -1,0 +1,115 @@
+"""Scenes of lesson 06: checkpoints whose keys do not match the model's, each really made, and rules that rename keys."""
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from helpers import draw, lesson
+from helpers.compare import compare
+from helpers.draw import Picture
+
+CASES = ["nn.DataParallel", "torch.compile", "a wrapper", "the whole checkpoint", "a new head", "a layer inserted",
+         "weight norm, old names", "a buffer no longer saved"]
+_FAMILY = {"nn.DataParallel": "prefix", "torch.compile": "prefix", "a wrapper": "prefix",
+           "the whole checkpoint": "one level too high", "a new head": "reshaped", "a layer inserted": "rename",
+           "weight norm, old names": "rename", "a buffer no longer saved": "extra"}
+
+
+class Cached(nn.Module):
+    """A linear layer with a table of positions that is in the state dict, or no longer is."""
+
+    def __init__(self, saved: bool) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.register_buffer("positions", torch.arange(4.0), persistent=saved)
+
+
+def case(name: str) -> tuple[Mapping[str, Tensor], nn.Module]:
+    """A checkpoint and the model that it does not fit, in the way called `name`, one of `CASES`."""
+    if name not in CASES:
+        raise ValueError(f"Got {name!r}; wanted one of {', '.join(CASES)}.")
+    model = lesson.build_model()
+    if name == "nn.DataParallel":
+        return nn.DataParallel(lesson.build_model()).state_dict(), model
+    if name == "torch.compile":
+        return torch.compile(lesson.build_model()).state_dict(), model
+    if name == "a wrapper":
+        wrapper = nn.Module()
+        wrapper.net = lesson.build_model()
+        return wrapper.state_dict(), model
+    if name == "the whole checkpoint":
+        return {"model_state": torch.zeros(0), "epoch": torch.tensor(3)}, model
+    if name == "a new head":
+        return lesson.build_model().state_dict(), nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 3))
+    if name == "a layer inserted":
+        return lesson.build_model().state_dict(), nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.1), nn.ReLU(), nn.Linear(2, 1))
+    if name == "a buffer no longer saved":
+        return Cached(saved=True).state_dict(), Cached(saved=False)
+    with warnings.catch_warnings(action="ignore"):
+        return nn.utils.weight_norm(nn.Linear(2, 2)).state_dict(), nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))
+
+
+def mismatch(name: str) -> Picture:
+    """The key diff of one of `CASES`, with the renames that would explain it."""
+    state, model = case(name)
+    pairs = compare(state, model.state_dict(), values=False, explain=True)
+    broken = sum(pair.relation != "same" for pair in pairs)
+    return draw.key_diff(f"{name}: {_FAMILY[name]}, {broken} of {len(pairs)} rows do not match", pairs)
+
+
+def renamed(keys: Sequence[str], rules: Sequence[str]) -> dict[str, str]:
+    """Old key → new key after rules of the form `old -> new`, applied in order as `key.replace(old, new)`.
+
+    An empty rule does nothing. Raises ValueError for a rule without an arrow, or two keys that become one.
+    """
+    new = {key: key for key in keys}
+    for rule in filter(str.strip, rules):
+        old, arrow, fresh = (part.strip() for part in rule.partition("->"))
+        if not arrow or not old:
+            raise ValueError(f"{rule.strip()!r} is no rule yet; wanted old -> new")
+        new = {key: now.replace(old, fresh) for key, now in new.items()}
+    twice = sorted({now for now in new.values() if list(new.values()).count(now) > 1})
+    if twice:
+        raise ValueError(f"two keys became {twice[0]}")
+    return new
+
+
+def rename_diff(state: Mapping[str, Tensor], model: nn.Module, rules: Sequence[str]) -> Picture:
+    """The key diff after the rules, as far as they are rules."""
+    try:
+        new = renamed(list(state), rules)
+        pairs = compare({new[key]: value for key, value in state.items()}, model.state_dict(), values=False)
+    except ValueError as error:
+        pairs = compare(state, model.state_dict(), values=False)
+        return draw.key_diff(f"{error}", pairs)
+    broken = sum(pair.relation != "same" for pair in pairs)
+    return draw.key_diff(f"{broken} of {len(pairs)} rows do not match" if broken else "Every key has its place: load it",
+                         pairs)
+
+
+def rename_and_load(state: Mapping[str, Tensor], model: nn.Module, rules: Sequence[str]) -> Picture:
+    """Loads the renamed state dict into `model`, strictly, and compares every tensor with what was in the checkpoint."""
+    try:
+        new = renamed(list(state), rules)
+        model.load_state_dict({new[key]: value for key, value in state.items()})
+    except (ValueError, RuntimeError) as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        return draw.table("It did not load", ["what it said"], [(("no", line[:96]),) for line in lines])
+    loaded = model.state_dict()
+    rows = [(old, now, ("yes", "equal, number for number") if torch.equal(state[old], loaded[now])
+             else ("no", "other numbers")) for old, now in new.items()]
+    return draw.table("Loaded and verified" if all(mark == "yes" for *_, (mark, _) in rows) else "Loaded, but not all of it", ["in the checkpoint", "in the model", "compared"], rows)
+
+
+def old_naming() -> tuple[dict[str, Tensor], nn.Module]:
+    """A checkpoint of three habits at once: another name for each layer, behind a wrapper, behind DataParallel."""
+    torch.manual_seed(4)
+    old = nn.Module()
+    old.net = nn.Module()
+    old.net.fc1, old.net.fc2 = nn.Linear(2, 2), nn.Linear(2, 1)
+    model = nn.Module()
+    model.encoder, model.head = nn.Linear(2, 2), nn.Linear(2, 1)
+    return dict(nn.DataParallel(old).state_dict()), model
