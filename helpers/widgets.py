@@ -135,7 +135,7 @@ def rename_lab(state: Mapping[str, Tensor], model: nn.Module, rules: int = 3) ->
     """⚙ Rules `old -> new`, one a line; the key diff follows while one types, and Load it verifies every tensor."""
     lines = [ipywidgets.Text(placeholder="old -> new", description=f"rule {k + 1}", style=LABEL,
                              layout={"width": "420px"}) for k in range(rules)]
-    button = ipywidgets.Button(description="Load it", layout={"width": "auto"})
+    button = ipywidgets.Button(description="Load it", layout={"width": "auto", "align_self": "flex-start"})
     still = rename_diff(state, model, [])
     page = ipywidgets.HTML(still.svg)
 

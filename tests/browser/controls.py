@@ -134,7 +134,7 @@ def lesson_07() -> list[Move]:
     for part in scenes.PARTS:
         kept = kept | {part: not kept[part]}
         moves.append(Move("scenes.forgotten, ", labels.get(part, part), ("Space",), title(scenes.forgotten(**kept))))
-    return [*flipbook("runs.frames", "step", frames, 25), *killed, *moves]
+    return [*flipbook("runs.frames", "moment", frames, 25), *killed, *moves]
 
 
 def lesson_08() -> list[Move]:
