@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import glob
 import os
 import random
 import re
@@ -33,8 +34,8 @@ def save(path: str | Path, contents: Mapping[str, Any], *, keep: int | None = No
     """Writes `contents` to `path` so that a crash at any moment leaves the old file or the new one, never half of one.
 
     A temporary file beside the target is written, checked, flushed to disk and renamed; then the folder is flushed.
-    With `keep`, older files whose names differ from this one's only in their numbers are deleted, but for the last
-    `keep` and the one last saved with `best=True`. One process may write to a folder at a time.
+    With `keep`, older files whose names differ from this one's only in the last number are deleted, but for the last
+    `keep` and the one last saved with `best=True`. A family of such names has one writer at a time.
     Raises TypeError or ValueError for contents that `load` would refuse, CheckpointError if it can not be written.
     """
     if not isinstance(contents, Mapping):
@@ -47,7 +48,8 @@ def save(path: str | Path, contents: Mapping[str, Any], *, keep: int | None = No
     try:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "")
-        archive.sweep(target.parent, re.sub(r"\d+", "*", target.name))
+        head, _, tail = _parted(target.name)
+        archive.sweep(target.parent, f"{glob.escape(head)}*{glob.escape(tail)}")
         archive.write(part, contents, target.name, names, label=f"saving {target.name}")
         with suppress(FileNotFoundError):
             part.chmod(target.stat().st_mode & 0o7777)
@@ -83,9 +85,8 @@ def load(path: str | Path, into: Mapping[str, Any] | None = None, *, fallback: b
 
 
 def newest(folder: str | Path, pattern: str = "*.pth") -> Path | None:
-    """The file with the highest number in its name, or None; whether it is whole, only `load` can say."""
-    found = sorted(Path(folder).glob(pattern), key=_numbers)
-    return found[-1] if found else None
+    """The file with the highest last number in its name, or None; whether it is whole, only `load` can say."""
+    return max(Path(folder).glob(pattern), key=lambda path: _parted(path.name)[1], default=None)
 
 
 def best(folder: str | Path) -> Path | None:
@@ -153,9 +154,8 @@ def _tensors(value: Any, key: str, above: tuple[int, ...]) -> Iterator[tuple[str
 
 
 def _first_whole(path: Path, name: str | None) -> dict[str, Any]:
-    older = [other for other in _siblings(_real(path)) if _numbers(other) < _numbers(path)]
     said = []
-    for tried in (path, *reversed(older)):
+    for tried in (path, *reversed(_up_to(_real(path))[:-1])):
         try:
             contents = archive.read(tried, (name if tried is path else None) or _real(tried).name)
         except CheckpointError as error:
@@ -198,25 +198,27 @@ def _check_optimizer(optimizer: optim.Optimizer) -> None:
                                      f"{tuple(parameter.shape)}.")
 
 
-def _numbers(path: Path) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", path.name)))
+def _parted(name: str) -> tuple[str, int, str]:
+    """A name as what stands before its last number, the number (−1 if there is none), and what follows."""
+    found = re.fullmatch(r"(.*?)(\d+)(\D*)", name)
+    return (found[1], int(found[2]), found[3]) if found else (name, -1, "")
 
 
 def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _siblings(path: Path) -> list[Path]:
-    """The files whose names differ from this one's only in their numbers, in the order of these."""
-    shape = re.compile(re.sub(r"\d+", r"\\d+", re.escape(path.name)))
-    if not re.search(r"\d", path.name) or not path.parent.is_dir():
-        return [path]
-    return sorted((other for other in path.parent.iterdir() if shape.fullmatch(other.name)), key=_numbers)
+def _up_to(path: Path) -> list[Path]:
+    """The files whose names differ from this one's only in a smaller last number, in the order of that; then this one."""
+    head, number, tail = _parted(path.name)
+    older = {_parted(other.name): other for other in path.parent.glob("*") if number >= 0}
+    return [other for (first, _, last), other in sorted(older.items(), key=lambda item: item[0][1])
+            if (first, last) == (head, tail) and 0 <= _parted(other.name)[1] < number] + [path]
 
 
 def _prune(target: Path, keep: int) -> None:
     kept = best(target.parent)
-    for old in [other for other in _siblings(target) if _numbers(other) <= _numbers(target)][:-keep]:
+    for old in _up_to(target)[:-keep]:
         if old != kept:
             old.unlink(missing_ok=True)
 

@@ -132,6 +132,10 @@ def test_falls_back_only_when_asked(tmp_path):
         checkpoint.load(last)
     with pytest.warns(UserWarning, match="'step-10.pth' is damaged.*'step-9.pth' is damaged.*Loaded 'step-8.pth'"):
         assert checkpoint.load(last, fallback=True)["step"] == 8
+    checkpoint.save(tmp_path / "step-11.pth", {"step": 11})
+    last.unlink()
+    with pytest.warns(UserWarning, match="There is no file 'step-10.pth'.*'step-9.pth' is damaged.*Loaded 'step-8.pth'"):
+        assert checkpoint.load(last, fallback=True)["step"] == 8
     shutil.copy(tmp_path / "step-9.pth", tmp_path / "step-8.pth")
     with pytest.raises(CheckpointError, match="step-8.pth"):
         checkpoint.load(last, fallback=True)

@@ -231,12 +231,32 @@ def test_a_new_file_has_the_mode_that_other_files_have(tmp_path):
 def test_the_last_and_the_best_are_kept(tmp_path):
     for step in range(1, 12):
         checkpoint.save(tmp_path / f"step-{step}.pth", {"step": step}, keep=3, best=step == 4)
-    (tmp_path / "step-x.pth").write_text("somebody else's")
+        (tmp_path / "step-x.pth").write_text("somebody else's")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "step-10.pth", "step-11.pth", "step-4.pth",
                                                                 "step-9.pth", "step-x.pth"]
     assert checkpoint.load(checkpoint.best(tmp_path))["step"] == 4
     with pytest.raises(ValueError, match="Got keep=0; wanted at least 1"):
         checkpoint.save(tmp_path / "step-12.pth", {}, keep=0)
+
+
+def test_other_runs_in_the_folder_are_left_alone(tmp_path):
+    for run in (1, 2):
+        for step in range(3):
+            checkpoint.save(tmp_path / f"run-{run} [a]-step-{step}.pth", {"step": step}, keep=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run-1 [a]-step-2.pth", "run-2 [a]-step-2.pth"]
+
+
+def test_one_name_again_and_again_keeps_nothing_else(tmp_path):
+    (tmp_path / "other.pth").write_text("")
+    for step in range(3):
+        checkpoint.save(tmp_path / "run.pth", {"step": step}, keep=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.pth", "run.pth"]
+
+
+def test_going_back_to_an_earlier_step_leaves_the_later_ones(tmp_path):
+    for step in (5, 6, 7, 3):
+        checkpoint.save(tmp_path / f"step-{step}.pth", {"step": step}, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-3.pth", "step-6.pth", "step-7.pth"]
 
 
 def test_a_file_that_is_being_written_is_not_swept_away(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from helpers.compare import compare, same_storage
+from helpers.compare import compare, renames, same_storage
 
 names = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 3), max_size=6)
 
@@ -61,3 +61,20 @@ def test_same_storage():
     base = torch.zeros(4)
     assert same_storage(base, base[2:]) and not same_storage(base, base.clone())
     assert not same_storage(torch.empty(1, device="meta"), torch.empty(1, device="meta"))
+
+
+@given(st.lists(st.sampled_from(["enc.a.weight", "enc.b.weight", "head.bias", "head.weight"]), unique=True), st.sampled_from(
+    ["module.", "_orig_mod.", "net.model."]))
+def test_a_prefix_is_found_for_every_key(keys, prefix):
+    target = {key: torch.zeros(k + 1) for k, key in enumerate(keys)}
+    found = renames({prefix + key: value for key, value in target.items()}, target)
+    assert found == {key: prefix + key for key in target}
+    pairs = compare({prefix + key: value for key, value in target.items()}, target, values=False, explain=True)
+    assert [(p.key, p.source_key, p.relation) for p in pairs] == [(key, prefix + key, "rename") for key in target]
+
+
+def test_a_rename_needs_one_shape_and_an_end_in_common():
+    source, target = {"old.weight": torch.zeros(2), "x": torch.zeros(3)}, {"new.weight": torch.zeros(2), "y": torch.zeros(3)}
+    assert renames(source, target) == {"new.weight": "old.weight"}
+    assert renames({"old.weight": torch.zeros(2)}, {"new.weight": torch.zeros(4)}) == {}
+    assert [p.word for p in compare(source, target, explain=True)] == ["renamed", "missing", "unexpected"]

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn, optim
 
 from helpers.scenes.symptoms import SYMPTOMS, find
@@ -84,7 +86,39 @@ def cant_get(tmp):
     raise RuntimeError(in_script(f"import torch; torch.load({str(tmp / 'n.pth')!r}, weights_only=False)").stderr)
 
 
+def parallel():
+    nn.Linear(2, 1).load_state_dict(nn.DataParallel(nn.Linear(2, 1)).state_dict())
+
+
+def numpy_number(tmp):
+    torch.save({"best": numpy.float64(1)}, tmp / "n.pth")
+    torch.load(tmp / "n.pth")
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+def blocked(tmp):
+    torch.save(Hostile(), tmp / "h.pth")
+    torch.load(tmp / "h.pth")
+
+
+def truncated(tmp, numbers=250_000):
+    torch.save(torch.zeros(numbers), tmp / "t.pth")
+    (tmp / "t.pth").write_bytes((tmp / "t.pth").read_bytes()[:-500])
+    torch.load(tmp / "t.pth")
+
+
+def tied(tmp):
+    weight = torch.ones(2)
+    save_file({"a": weight, "b": weight}, tmp / "t.safetensors")
+
+
 REAL = {
+    "Every key missing, every key unexpected": parallel, "numpy scalar refused": numpy_number,
+    "Is this file safe?": blocked, "failed finding central directory": truncated, "Some tensors share memory": tied,
     "Missing key(s) in state_dict": missing, "Unexpected key(s) in state_dict": unexpected,
     "size mismatch for …": mismatch, "Expected state_dict to be dict-like": a_path,
     "optimizer got an empty parameter list": empty_list, "mat1 and mat2 shapes cannot be multiplied": shapes,
@@ -103,6 +137,12 @@ def test_the_real_error_finds_its_lesson(name, tmp_path):
     assert name in [hit.name for hit in find(words)], words
 
 
+def test_a_small_truncated_file_says_less_and_is_found_too(tmp_path):
+    with pytest.raises(OSError, match="Invalid argument") as caught:
+        truncated(tmp_path, numbers=5_000)
+    assert find(str(caught.value))[0].name == "failed finding central directory"
+
+
 def test_another_number_of_groups():
     with pytest.raises(ValueError) as caught:
         groups()
@@ -116,7 +156,11 @@ def test_another_number_of_groups():
     ("layers in a list are not trained", "What gets in, what stays out"), ("named_buffers", "What gets in, what stays out"),
     ("checkpoint three times the model", "What it weighs"), ("different results after loading", "Same weights, other answers"),
     ("no module named models", "The refactor lab"), ("which parameter does the buffer belong to", "Positions, not names"),
-    ("optimizer state empty", "Empty before the first step"), ("missing", "Loading copies, casts and reports")])
+    ("optimizer state empty", "Empty before the first step"), ("missing", "Read the error"), ("with strict=False it works", "strict=False is a choice, not a cure"),
+    ("same seed, but another run", "Random numbers"), ("shuffles like epoch 0", "Position in the data"),
+    ("the scheduler reset my learning rate", "The scheduler"), ("is this file safe", "A file is a program"),
+    ("killed while saving", "Never half a file"), ("my old checkpoint no longer loads", "Old files, new code"),
+    ("I changed the number of classes", "Another head")])
 def test_a_worry_in_plain_words_finds_its_section(worry, section):
     assert section in [hit.section for hit in find(worry)]
 

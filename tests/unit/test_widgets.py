@@ -42,7 +42,7 @@ def test_the_finder_answers_while_one_types():
         return found.outputs[0]["data"]["text/markdown"]
 
     line.value = "Missing key(s)"
-    assert "04_save_and_load.ipynb#Loading-copies,-casts-and-reports" in said()
+    assert "06_when_keys_do_not_match.ipynb#Read-the-error" in said()
     line.value = "<b>zzqq</b>"
     assert "Nothing fits" in said() and "zzqq" not in said()
     line.value = " "

@@ -1,0 +1,106 @@
+"""The scenes of lessons 06 to 08 really do what they draw."""
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from helpers import scenes, widgets
+from helpers.scenes import damage, keys, resuming
+
+SCRIPT = Path(__file__).resolve().parents[2] / "notebooks" / "scripts" / "train.py"
+
+
+@pytest.mark.parametrize("name", scenes.CASES)
+def test_each_case_is_a_real_mismatch(name):
+    state, model = keys.case(name)
+    if name == "weight norm, old names":
+        assert not set(state) <= set(model.state_dict()) and not model.load_state_dict(state).missing_keys
+        return
+    with pytest.raises(RuntimeError, match="loading state_dict"):
+        model.load_state_dict(state)
+
+
+def test_rules_rename_as_replace_does():
+    assert keys.renamed(["module.a.w", "module.b"], ["module. ->", "a -> c", ""]) == {"module.a.w": "c.w", "module.b": "b"}
+    with pytest.raises(ValueError, match="'module' is no rule yet; wanted old -> new"):
+        keys.renamed(["module.a"], ["module"])
+    with pytest.raises(ValueError, match="two keys became x"):
+        keys.renamed(["a", "b"], ["a -> x", "b -> x"])
+
+
+def test_the_rename_lab_ends_in_a_load_that_is_verified():
+    state, model = scenes.old_naming()
+    *lines, button, page = widgets.rename_lab(state, model).children
+    button.click()
+    assert "It did not load" in page.value
+    for line, rule in zip(lines, ["module.net. ->", "fc1 -> encoder", "fc2 -> head"]):
+        line.value = rule
+    assert "Every key has its place" in page.value
+    assert not torch.equal(model.encoder.weight, state["module.net.fc1.weight"])
+    button.click()
+    assert "Loaded and verified" in page.value
+    assert torch.equal(model.encoder.weight, state["module.net.fc1.weight"])
+    assert torch.equal(model.head.bias, state["module.net.fc2.bias"])
+
+
+def test_a_load_that_did_not_take_is_not_called_verified():
+    class Deaf(nn.Linear):
+        def load_state_dict(self, state_dict, strict=True, assign=False):
+            return None
+
+    assert "Loaded, but not all of it" in scenes.rename_and_load({"weight": torch.ones(1, 1)}, Deaf(1, 1, bias=False), []).svg
+
+
+@pytest.mark.parametrize("at", [3, 5, 16, 23])
+def test_a_run_killed_anywhere_is_the_same_run(tmp_path, at):
+    picture = scenes.Killed(SCRIPT, tmp_path, steps=24).compared(at)
+    assert picture.alt.count("bit for bit the same") == 6 and "another run" not in picture.alt
+
+
+def test_a_run_that_forgets_is_another_run(tmp_path):
+    forgetful = tmp_path / "train.py"
+    source = SCRIPT.read_text()
+    for line in ('    torch.set_rng_state(saved["torch"]), shuffle.set_state(saved["shuffle"])\n',
+                 'parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}'):
+        assert line in source
+    forgetful.write_text(source.replace('torch.set_rng_state(saved["torch"]), ', ""))
+    assert "losses; no: another run" in scenes.Killed(forgetful, tmp_path, steps=16).compared(7).alt
+    forgetful.write_text(source.replace(', shuffle.set_state(saved["shuffle"])', ""))
+    assert "order of the rows; no: another run" in scenes.Killed(forgetful, tmp_path, steps=16).compared(12).alt
+
+
+def test_the_script_is_short():
+    assert len(SCRIPT.read_text().splitlines()) <= 60
+
+
+def test_each_part_counts():
+    kept = dict.fromkeys(scenes.PARTS, True)
+    assert scenes.forgotten(**kept).svg.count("the same run, loss for loss") >= 1
+    for part in scenes.PARTS:
+        assert f"Without {part}: another run" in scenes.forgotten(**{**kept, part: False}).svg
+
+
+def test_a_state_is_a_copy():
+    run = resuming.Run()
+    state = run.state()
+    before = state["model"]["0.weight"].clone()
+    run.step()
+    assert torch.equal(state["model"]["0.weight"], before) and state["position"] == []
+
+
+@pytest.mark.parametrize("name", damage.DAMAGES)
+def test_only_the_checkpoint_with_digests_is_never_silently_wrong(name):
+    marks = {loader: damage.outcome(name, loader)[0] for loader in damage.LOADERS}
+    assert marks["helpers.checkpoint"] == ("yes" if name == "nothing" else "no")
+    assert (marks["safetensors"] == "wrong") == (name in ("flip one bit", "zero a page", "swap two files"))
+
+
+def test_a_hostile_pickle_is_read_and_not_run(tmp_path):
+    from helpers.exercises.lesson_08 import hostile_file
+
+    hostile_file(tmp_path / "h.pth", tmp_path / "marker")
+    program = damage.instructions(tmp_path / "h.pth")
+    assert ("GLOBAL", "posix.mkdir", "import") in program and program[-1][0] == "STOP"
+    assert len(scenes.instruction_frames(tmp_path / "h.pth")) == len(program)
+    assert not (tmp_path / "marker").exists()
