@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -43,6 +44,7 @@ def _again(cell: NotebookNode) -> NotebookNode:
 
 
 def write_doubled(source: Path, target: Path) -> None:
-    """Writes the doubled variant of every lesson, not of the solutions, into `target`."""
+    """Writes the doubled variant of every lesson, not of the solutions, into `target`, beside the scripts they run."""
+    shutil.copytree(source / "scripts", target / "scripts")
     for path in sorted(source.glob("*.ipynb")):
         nbformat.write(doubled(nbformat.read(path, as_version=4)), target / path.name)
