@@ -94,7 +94,8 @@ class Exercise:
         verdict = self.judge(answer)
         said = ipywidgets.HTML(_words(verdict))
         hints = ipywidgets.HTML()
-        button = ipywidgets.Button(description=f"Hint 1 of {len(self.hints)}", layout={"width": "auto"})
+        button = ipywidgets.Button(description=f"Hint 1 of {len(self.hints)}",
+                                   layout={"width": "auto", "align_self": "flex-start"})
 
         def unfold(_: object) -> None:
             shown = hints.value.count("<li>") + 1
