@@ -35,11 +35,15 @@ def _setup_only(path: Path) -> NotebookNode:
 
 
 def processes() -> int:
-    """How many processes lesson 05 starts: its lab saves once, is drawn once and runs every pair; and two of its own."""
+    """How many processes lessons 05, 07 and 08 start.
+
+    05: its lab saves once, is drawn once and runs every pair, and two of its own. 07: three runs, and three of its lab.
+    08: two that are killed.
+    """
     book = nbformat.read(NOTEBOOKS / "05_why_not_the_whole_model.ipynb", as_version=4)
     own = sum(cell.source.startswith("in_another_process(") or "\n\n\nin_another_process(" in cell.source
               for cell in book.cells if cell.cell_type == "code")
-    return own + 2 + len(scenes.CHANGES) * len(scenes.FORMATS)
+    return own + 2 + len(scenes.CHANGES) * len(scenes.FORMATS) + 6 + 2
 
 
 def measure() -> list[Line]:

@@ -75,8 +75,11 @@ def write(path: Path, contents: Any, name: str, names: Sequence[Sequence[str]], 
             if out.error:
                 raise out.error
             file.flush()
-            with zipfile.ZipFile(file, "a") as book:
+            with zipfile.ZipFile(file, "a") as book, ThreadPoolExecutor(1) as pool:
+                early = pool.submit(os.fsync, file.fileno()) if file.tell() > SMALL else None
                 found = _digests(path, book.infolist(), bar)
+                if early:
+                    early.result()
                 said = {"format": 1, "torch": torch.__version__, "name": name, "sha256": found,
                         "tensors": {f"data/{k}": list(keys) for k, keys in enumerate(names)}}
                 book.writestr(f"{book.filelist[0].filename.partition('/')[0]}/{INDEX}", json.dumps(said))
