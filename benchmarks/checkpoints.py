@@ -28,7 +28,6 @@ def flushed(path, contents):
     archive.flush_folder(os.path.dirname(path))
 
 numbers, folder, times, which = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
-small = {"model": {"weight": torch.randn(10)}}
 large = {"model": {f"layer.{k}": torch.randn(numbers // 4) for k in range(4)}}
 ours, theirs = os.path.join(folder, "ours.pth"), os.path.join(folder, "theirs.pth")
 calls = {"save": lambda c: checkpoint.save(ours, c), "torch.save": lambda c: flushed(theirs, c),

@@ -44,7 +44,7 @@ print(json.dumps([1000 * took, resident("VmHWM") - before]))
 """
 
 
-def _fastest(call: Callable[[], object], times: int = 7) -> float:
+def _milliseconds(call: Callable[[], object], times: int = 7) -> float:
     """Milliseconds of the median call."""
     call()
     took = []
@@ -63,11 +63,11 @@ def ten_thousand() -> list[Line]:
     with torch.device("meta"):
         model = nn.Sequential(*(nn.Linear(8, 8) for _ in range(5_000)))
     state = model.state_dict()
-    ours = _fastest(lambda: draw.state_dict(state))
-    rows = _fastest(lambda: describe.describe(state))
-    others = {"`repr`": _fastest(lambda: repr(state), 3),
-              "torchinfo": _fastest(lambda: str(torchinfo.summary(model, verbose=0)), 3),
-              "lovely-tensors": _fastest(lambda: [str(lovely_tensors.lovely(t)) for t in state.values()], 3)}
+    ours = _milliseconds(lambda: draw.state_dict(state))
+    rows = _milliseconds(lambda: describe.describe(state))
+    others = {"`repr`": _milliseconds(lambda: repr(state), 3),
+              "torchinfo": _milliseconds(lambda: str(torchinfo.summary(model, verbose=0)), 3),
+              "lovely-tensors": _milliseconds(lambda: [str(lovely_tensors.lovely(t)) for t in state.values()], 3)}
     said = ", ".join(f"{name} {took / ours:.1f} ×" for name, took in others.items())
     return [Line("list and draw 10,000 meta tensors", f"{ours:.0f} ms (rows alone {rows:.0f} ms)", f"as long: {said}",
                  "≤ 50 ms", ours <= 50)]

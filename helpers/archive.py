@@ -61,7 +61,7 @@ class _Out:
         """Left to `write` below, which can say what went wrong."""
 
 
-def write(path: Path, contents: Any, name: str, names: Sequence[Sequence[str]], *, label: str) -> None:
+def write(path: Path, contents: Any, name: str, names: Sequence[Sequence[str]]) -> None:
     """Writes a new file whole, with the digests of what was really written, and flushes it to disk.
 
     `name` is what the file will be called, `names` the tensors behind each storage. Raises OSError.
@@ -69,7 +69,7 @@ def write(path: Path, contents: Any, name: str, names: Sequence[Sequence[str]], 
     with open(path, "xb+", buffering=CHUNK) as file:
         if fcntl:
             fcntl.flock(file, fcntl.LOCK_EX)
-        with _bar(label) as bar:
+        with _bar(f"saving {name}") as bar:
             out = _Out(file, bar)
             torch.save(contents, out)
             if out.error:

@@ -50,7 +50,7 @@ def save(path: str | Path, contents: Mapping[str, Any], *, keep: int | None = No
             raise IsADirectoryError(errno.EISDIR, "")
         head, _, tail = _parted(target.name)
         archive.sweep(target.parent, f"{glob.escape(head)}*{glob.escape(tail)}")
-        archive.write(part, contents, target.name, names, label=f"saving {target.name}")
+        archive.write(part, contents, target.name, names)
         with suppress(FileNotFoundError):
             part.chmod(target.stat().st_mode & 0o7777)
         os.replace(part, target)
@@ -212,8 +212,8 @@ def _up_to(path: Path) -> list[Path]:
     """The files whose names differ from this one's only in a smaller last number, in the order of that; then this one."""
     head, number, tail = _parted(path.name)
     older = {_parted(other.name): other for other in path.parent.glob("*") if number >= 0}
-    return [other for (first, _, last), other in sorted(older.items(), key=lambda item: item[0][1])
-            if (first, last) == (head, tail) and 0 <= _parted(other.name)[1] < number] + [path]
+    return [other for (first, step, last), other in sorted(older.items(), key=lambda item: item[0][1])
+            if (first, last) == (head, tail) and 0 <= step < number] + [path]
 
 
 def _prune(target: Path, keep: int) -> None:
