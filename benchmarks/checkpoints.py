@@ -12,12 +12,10 @@ from benchmarks.measure import Line
 
 SIZES = {"10 kB": (2_500, 60), "10 MB": (2_500_000, 15), "1 GB": (250_000_000, 12)}
 RUN = """
-import hashlib, json, os, re, sys, time
+import hashlib, json, os, sys, time
 import torch
+from benchmarks.measure import resident
 from helpers import archive, checkpoint
-
-def resident(which):
-    return int(re.search(which + r":\\s+(\\d+)", open("/proc/self/status").read()).group(1)) / 1024
 
 def flushed(path, contents):
     with open(path + ".part", "wb") as file:

@@ -18,12 +18,10 @@ from helpers import describe, draw
 
 GIBIBYTE = 2**30
 FILE_LISTING = """
-import json, re, sys, time
+import json, sys, time
 import torch
+from benchmarks.measure import resident
 from helpers import describe
-
-def resident(which):
-    return int(re.search(which + r":\\s+(\\d+)", open("/proc/self/status").read()).group(1)) / 1024
 
 def ours(path):
     return [(row.key, row.shape, row.bytes) for row in describe.describe(describe.read_file(path))]

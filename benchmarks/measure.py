@@ -1,8 +1,10 @@
 """What every benchmark returns, and the two numbers that it is told by."""
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -25,3 +27,8 @@ def middle(values: Sequence[float]) -> float:
 def p95(values: Sequence[float]) -> float:
     """The value that 95 of 100 do not exceed: the nearest rank."""
     return sorted(values)[-(-95 * len(values) // 100) - 1]
+
+
+def resident(which: str) -> float:
+    """This process's `VmRSS` or `VmHWM` (the highest so far) in MiB; Linux only."""
+    return int(re.search(rf"{which}:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8")).group(1)) / 1024

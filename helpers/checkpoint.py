@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import copy
 import errno
-import glob
 import os
 import random
 import re
 import secrets
+import stat
 import sys
 import warnings
 from collections import Counter, OrderedDict
@@ -42,29 +42,31 @@ def save(path: str | Path, contents: Mapping[str, Any], *, keep: int | None = No
         raise TypeError(f"Got {type(contents).__name__}; wanted a dict such as {{'model': model.state_dict()}}.")
     if keep is not None and keep < 1:
         raise ValueError(f"Got keep={keep}; wanted at least 1, since the file just written is one of them.")
-    names = _names(contents)
+    held = _storages(contents)
     target = _real(Path(path))
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    so_far = f"Could not save {target.name!r}", "What was there before is untouched."
     try:
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "")
+        mode = _mode(target)
         head, _, tail = _parted(target.name)
-        archive.sweep(target.parent, f"{glob.escape(head)}*{glob.escape(tail)}")
-        archive.write(part, contents, target.name, names)
-        with suppress(FileNotFoundError):
-            part.chmod(target.stat().st_mode & 0o7777)
+        archive.sweep(target.parent, head, tail)
+        archive.write(part, contents, target.name, [keys for _, keys in held], sum(size for size, _ in held))
+        if mode is not None:
+            part.chmod(mode)
         os.replace(part, target)
+        so_far = f"Saved {target.name!r}, but not all that belongs to it", "No other checkpoint is lost."
         archive.flush_folder(target.parent)
         if best:
             _point(target)
         if keep is not None:
             _prune(target, keep)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise CheckpointError(f"Could not save {target.name!r}: {reason}. What was there before is untouched.") from error
-    finally:
+    except BaseException as error:
         with suppress(OSError):
             part.unlink()
+        if not isinstance(error, OSError):
+            raise
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise CheckpointError(f"{so_far[0]}: {reason}. {so_far[1]}") from error
     return target
 
 
@@ -85,8 +87,15 @@ def load(path: str | Path, into: Mapping[str, Any] | None = None, *, fallback: b
 
 
 def newest(folder: str | Path, pattern: str = "*.pth") -> Path | None:
-    """The file with the highest last number in its name, or None; whether it is whole, only `load` can say."""
-    return max(Path(folder).glob(pattern), key=lambda path: _parted(path.name)[1], default=None)
+    """The file with the highest last number in its name, or None; whether it is whole, only `load` can say.
+
+    Raises ValueError if the names differ in more than that number: then `pattern` must say which are meant.
+    """
+    found = {path: _parted(path.name) for path in Path(folder).glob(pattern)}
+    families = sorted({f"{head}*{tail}" for head, number, tail in found.values() if number >= 0})
+    if len(families) > 1:
+        raise ValueError(f"Got files named {' and '.join(families)} in {Path(folder).name!r}; wanted one kind. Pass pattern=.")
+    return max(found, key=lambda path: found[path][1], default=None)
 
 
 def best(folder: str | Path) -> Path | None:
@@ -122,11 +131,12 @@ class Generators:
             numpy.random.set_state({**state["numpy"], "state": inner})
 
 
-def _names(contents: Any) -> list[list[str]]:
-    """For each storage, in the order in which torch.save meets it, the names of the tensors that look into it."""
-    found: dict[int, list[str]] = {}
+def _storages(contents: Any) -> list[tuple[int, list[str]]]:
+    """Each storage, in the order in which torch.save meets it: its bytes and the names of the tensors that look into it."""
+    found: dict[int, tuple[int, list[str]]] = {}
     for key, tensor in _tensors(contents, "", ()):
-        found.setdefault(tensor.untyped_storage()._cdata, []).append(key)
+        storage = tensor.untyped_storage()
+        found.setdefault(storage._cdata, (storage.nbytes(), []))[1].append(key)
     return list(found.values())
 
 
@@ -205,7 +215,7 @@ def _parted(name: str) -> tuple[str, int, str]:
 
 
 def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _up_to(path: Path) -> list[Path]:
@@ -221,6 +231,16 @@ def _prune(target: Path, keep: int) -> None:
     for old in _up_to(target)[:-keep]:
         if old != kept:
             old.unlink(missing_ok=True)
+
+
+def _mode(target: Path) -> int | None:
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "")
+    return stat.S_IMODE(mode)
 
 
 def _point(target: Path) -> None:

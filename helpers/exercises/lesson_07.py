@@ -5,12 +5,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import nn, optim
 
 from helpers import lesson
+from helpers.exercises import torn
 from helpers.quiz import Choice, Exercise, Prediction
 
 goes_on = Prediction(
@@ -130,31 +130,11 @@ def _survives(answer: Any) -> str | None:
         answer({"step": torch.tensor(1)}, path)
         if not path.is_file():
             return "After your function there is no file at the path."
-        real = torch.save
-
-        def torn(state: object, file: Any, *rest: object, **named: object) -> None:
-            if isinstance(file, (str, Path)):
-                Path(file).write_bytes(b"PK\x03\x04 half a file")
-            else:
-                file.write(b"PK\x03\x04 half a file")
-            raise KeyboardInterrupt
-
-        with mock.patch("torch.save", torn):
-            try:
-                answer({"step": torch.tensor(2)}, path)
-            except KeyboardInterrupt:
-                pass
-        if torch.save is not real or not _holds(path, 1):
+        torn.dies(lambda: answer({"step": torch.tensor(2)}, path))
+        if torn.step(path) != 1:
             return "Killed in the middle of torch.save, the file at the path is torn, and step 1 is lost too."
         answer({"step": torch.tensor(3)}, path)
-        return None if _holds(path, 3) else "A later save did not arrive at the path."
-
-
-def _holds(path: Path, step: int) -> bool:
-    try:
-        return torch.load(path, weights_only=True)["step"].item() == step
-    except Exception:
-        return False
+        return None if torn.step(path) == 3 else "A later save did not arrive at the path."
 
 
 resumable = Exercise(

@@ -3,9 +3,7 @@ from __future__ import annotations
 
 import copy
 import os
-import signal
 import tempfile
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from unittest import mock
 import torch
 from torch import nn
 
+from helpers.exercises import torn
 from helpers.quiz import Choice, Exercise, Prediction
 
 refuses_when = Prediction(
@@ -98,11 +97,11 @@ def _atomic(answer: Any) -> str | None:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "run.pth"
         answer({"step": torch.tensor(1)}, path)
-        if _step(path) != 1:
+        if torn.step(path) != 1:
             return "After your function the file at the path does not load as what was given."
-        if not _dies(lambda: answer({"step": torch.tensor(2)}, path)):
+        if not torn.dies(lambda: answer({"step": torch.tensor(2)}, path)):
             return "Wanted the state to be written by torch.save."
-        if _step(path) != 1:
+        if torn.step(path) != 1:
             return "Killed in the middle of the save, the process left a torn file at the path."
         calls: list[str] = []
         flush, replace = os.fsync, os.replace
@@ -111,43 +110,7 @@ def _atomic(answer: Any) -> str | None:
             answer({"step": torch.tensor(3)}, path)
         if "fsync" not in calls[:calls.index("replace")] if "replace" in calls else True:
             return "It survives a kill, but not a power cut: flush the file to disk (os.fsync) before os.replace."
-        return None if _step(path) == 3 else "A later save did not arrive at the path."
-
-
-def _step(path: Path) -> int | None:
-    try:
-        return int(torch.load(path, weights_only=True)["step"])
-    except Exception:
-        return None
-
-
-def _dies(work: Callable[[], object]) -> bool:
-    """Runs `work` with a torch.save that stops half way: killed, in a process of its own, where there is fork."""
-    forks = hasattr(os, "fork")
-
-    def half(state: object, file: Any, *rest: object, **named: object) -> None:
-        if isinstance(file, (str, Path)):
-            Path(file).write_bytes(b"PK\x03\x04 half a file")
-        else:
-            file.write(b"PK\x03\x04 half a file"), file.flush()
-        if forks:
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise KeyboardInterrupt
-
-    with mock.patch("torch.save", half):
-        if forks:
-            child = os.fork()
-            if child == 0:
-                try:
-                    work()
-                finally:
-                    os._exit(0)
-            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-        try:
-            work()
-        except KeyboardInterrupt:
-            return True
-    return False
+        return None if torn.step(path) == 3 else "A later save did not arrive at the path."
 
 
 class TiedModel(nn.Module):

@@ -18,7 +18,8 @@ CASES = PATH + GUIDE
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 MODULES = [importlib.import_module(f"helpers.exercises.{found.name}")
-           for found in pkgutil.iter_modules(helpers.exercises.__path__)]
+           for found in pkgutil.iter_modules(helpers.exercises.__path__)
+           if found.name.startswith("lesson_")]
 
 
 def values(kind):

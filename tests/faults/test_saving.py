@@ -21,10 +21,18 @@ import torch
 from torch import nn, optim
 
 from corpus import contents, equal, in_a_child
-from helpers import archive, checkpoint, lesson
+from helpers import archive, checkpoint, entries, lesson
 from helpers.checkpoint import CheckpointError
 
 PARTS = ".*.part"
+LIMITS = {"made in memory": archive.SMALL, "streamed": 0}
+
+
+@pytest.fixture(params=LIMITS)
+def way(request, monkeypatch):
+    """Both ways in which a file is written, whatever its size."""
+    monkeypatch.setattr(archive, "SMALL", LIMITS[request.param])
+    return request.param
 
 
 def state(step):
@@ -42,12 +50,13 @@ def saves_for_ever(folder, ready):
 @pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGTERM])
 def test_two_hundred_kills(tmp_path, with_signal):
     dice, last, torn, ended = random.Random(3), 0, 0, 0
-    for _ in range(200):
+    for turn in range(200):
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
             try:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                archive.SMALL = list(LIMITS.values())[turn % 2]
                 saves_for_ever(tmp_path, writer)
             except BaseException:
                 traceback.print_exc()
@@ -78,14 +87,18 @@ class Interrupted(BaseException):
 
 
 def steps_of_a_save():
-    """The calls inside a save that can be interrupted."""
-    return [(archive.torch, "save"), (archive, "_digests"), (archive.zipfile.ZipFile, "writestr"), (archive.os, "fsync"),
-            (checkpoint.os, "replace"), (archive, "flush_folder"), (archive, "sweep"), (archive._Out, "write")]
+    """The calls inside a save that can be interrupted, and the way of writing that makes them."""
+    both = [(archive.torch, "save"), (archive.os, "fsync"), (checkpoint.os, "replace"), (archive, "flush_folder"),
+            (archive, "sweep")]
+    streamed = [(entries, "digests_apart"), (archive.zipfile.ZipFile, "writestr"), (archive._Out, "write")]
+    return [(*step, "streamed") for step in [*both, *streamed]] + [
+        (*step, "made in memory") for step in [*both, (entries, "digests"), (entries, "append")]]
 
 
-@pytest.mark.parametrize("owner, name", steps_of_a_save(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize("owner, name, way", steps_of_a_save(), indirect=["way"],
+                         ids=lambda value: value if isinstance(value, str) else "")
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_exception_inside_a_save(tmp_path, monkeypatch, owner, name, when):
+def test_an_exception_inside_a_save(tmp_path, monkeypatch, owner, name, way, when):
     path = checkpoint.save(tmp_path / "run.pth", state(1))
     for _ in range(25):
         real = getattr(owner, name)
@@ -129,25 +142,26 @@ class Failing:
         return getattr(self.file, name)
 
 
-def test_a_disk_that_fails_at_the_nth_write_for_each_n(tmp_path, monkeypatch):
+def test_a_disk_that_fails_at_the_nth_write_for_each_n(tmp_path, monkeypatch, way):
     path, failed = checkpoint.save(tmp_path / "run.pth", state(1)), 0
     for n in range(10_000):
         left = [n]
-        monkeypatch.setattr(archive, "open", lambda *a, **k: Failing(builtins.open(*a, **k), left), raising=False)
-        try:
-            checkpoint.save(path, state(2))
-            break
-        except CheckpointError as error:
-            failed += 1
-            assert str(error) == ("Could not save 'run.pth': No space left on device. "
-                                  "What was there before is untouched.")
+        with monkeypatch.context() as patched:
+            patched.setattr(archive, "open", lambda *a, **k: Failing(builtins.open(*a, **k), left), raising=False)
+            try:
+                checkpoint.save(path, state(2))
+                break
+            except CheckpointError as error:
+                failed += 1
+                assert str(error) == ("Could not save 'run.pth': No space left on device. "
+                                      "What was there before is untouched.")
         assert checkpoint.load(path)["step"] == 1 and list(tmp_path.glob(PARTS)) == []
-    monkeypatch.undo()
-    assert failed > 40 and checkpoint.load(path)["step"] == 2
+    assert failed == 1 if way == "made in memory" else failed > 40
+    assert checkpoint.load(path)["step"] == 2
 
 
 @pytest.mark.parametrize("room", [0, 100, 4096, 20_000, 100_000, 160_000])
-def test_a_limit_on_the_size_of_files(tmp_path, room):
+def test_a_limit_on_the_size_of_files(tmp_path, room, way):
     path = checkpoint.save(tmp_path / "run.pth", state(1))
 
     def save():
@@ -164,7 +178,7 @@ def mounted(folder, options):
     return subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], capture_output=True).returncode == 0
 
 
-def test_a_disk_that_is_really_full(tmp_path):
+def test_a_disk_that_is_really_full(tmp_path, way):
     disk = tmp_path / "disk"
     disk.mkdir()
     if not mounted(disk, "size=300k"):
@@ -180,6 +194,29 @@ def test_a_disk_that_is_really_full(tmp_path):
         assert checkpoint.load(path)["step"] == 1
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("owner, name", [(checkpoint, "_point"), (checkpoint, "_prune")])
+def test_what_fails_after_the_rename_says_that_the_file_is_there(tmp_path, monkeypatch, owner, name):
+    checkpoint.save(tmp_path / "step-1.pth", state(1), best=True)
+
+    def fail(*arguments):
+        raise OSError(errno.EIO, "")
+
+    monkeypatch.setattr(owner, name, fail)
+    with pytest.raises(CheckpointError, match="^Saved 'step-2.pth', but not all that belongs to it: Input/output error. No"):
+        checkpoint.save(tmp_path / "step-2.pth", state(2), best=True, keep=1)
+    assert checkpoint.load(checkpoint.newest(tmp_path))["step"] == 2
+    assert checkpoint.load(checkpoint.best(tmp_path))["step"] == (1 if name == "_point" else 2)
+
+
+def test_the_newest_of_two_families_is_not_guessed(tmp_path):
+    assert checkpoint.newest(tmp_path) is None
+    for name in ("final.pth", "a-2.pth", "a-10.pth", "b-11.pth"):
+        checkpoint.save(tmp_path / name, {})
+    with pytest.raises(ValueError, match=r"Got files named a-\*.pth and b-\*.pth in '.*'; wanted one kind"):
+        checkpoint.newest(tmp_path)
+    assert checkpoint.newest(tmp_path, "a-*.pth").name == "a-10.pth"
 
 
 def test_no_permission():
@@ -260,8 +297,8 @@ def test_going_back_to_an_earlier_step_leaves_the_later_ones(tmp_path):
 
 
 def test_a_file_that_is_being_written_is_not_swept_away(tmp_path):
-    code = ("import sys, time, torch; from helpers import archive; real = archive._digests\n"
-            "archive._digests = lambda *a: (print('writing', flush=True), time.sleep(60))\n"
+    code = ("import sys, time, torch; from helpers import archive\n"
+            "archive.entries.digests = lambda *a: (print('writing', flush=True), time.sleep(60))\n"
             "from helpers import checkpoint; checkpoint.save(sys.argv[1], {'w': torch.ones(2)})")
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run.pth")], stdout=subprocess.PIPE, text=True)
     try:

@@ -2,8 +2,12 @@
 from __future__ import annotations
 
 import io
+import json
+import pickletools
 import random
+import zipfile
 from collections import Counter, OrderedDict
+from hashlib import sha256
 
 import numpy
 import pytest
@@ -12,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from corpus import equal
-from helpers import archive, checkpoint
+from corpus import contents, equal
+from helpers import archive, checkpoint, imports
 from helpers.checkpoint import CheckpointError
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.complex128, torch.int8,
@@ -83,6 +87,27 @@ def test_what_can_not_come_back_is_refused(tmp_path, contents, words):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_any_zip_program_reads_the_file(tmp_path):
+    with zipfile.ZipFile(checkpoint.save(tmp_path / "run.pth", contents(0))) as book:
+        assert book.testzip() is None
+        said = json.loads(book.read("archive/digests.json"))
+        others = [name for name in book.namelist() if name != "archive/digests.json"]
+        assert said["sha256"] == {name.partition("/")[2]: sha256(book.read(name)).hexdigest() for name in others}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(keys, trees, max_size=4))
+def test_instructions_are_read_as_pickletools_reads_them(contents):
+    memory = io.BytesIO()
+    torch.save(contents, memory)
+    program = zipfile.ZipFile(memory).read("archive/data.pkl")
+    asked = [value for opcode, value, _ in pickletools.genops(program) if opcode.name == "GLOBAL"]
+    assert imports.refused(program) is None and set(asked) <= imports.ALLOWED
+    for name in set(asked):
+        spoilt = program.replace(f"c{name}\n".replace(" ", "\n").encode(), b"cos\nsystem\n")
+        assert imports.refused(spoilt) == "os.system"
+
+
 def test_generators_go_on_where_they_stood():
     held = checkpoint.Generators().state_dict()
     one = (random.random(), numpy.random.rand(), torch.rand(1).item())
@@ -105,5 +130,6 @@ def test_a_long_save_shows_its_progress(tmp_path, monkeypatch):
         return real(**named, file=shown, mininterval=0)
 
     monkeypatch.setattr(archive, "_Bar", bar)
+    monkeypatch.setattr(archive, "SMALL", 1000)
     checkpoint.load(checkpoint.save(tmp_path / "run.pth", {"w": torch.ones(1000)}))
     assert "saving run.pth" in shown.getvalue() and "checking run.pth" in shown.getvalue()
