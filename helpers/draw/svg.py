@@ -4,6 +4,7 @@ Everything here returns SVG text; nothing is shown.
 """
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
@@ -32,13 +33,18 @@ MARKS = {"yes": SIGNS["same"], "no": SIGNS["missing"], "wrong": SIGNS["differs"]
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn picture: `svg` is the whole image as text, `alt` says what it shows."""
+    """A drawn picture: `svg` is the whole image as text, `alt` says what it shows.
+
+    JupyterLab gives an SVG output neither a name nor a greatest width, so it also gets an image in HTML, which has both.
+    """
 
     svg: str
     alt: str
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
-        return {"image/svg+xml": self.svg, "text/plain": self.alt}
+        data = b64encode(self.svg.encode()).decode()
+        image = f'<img alt="{escape(self.alt)}" src="data:image/svg+xml;base64,{data}">'
+        return {"text/html": image, "image/svg+xml": self.svg, "text/plain": self.alt}
 
 
 def el(tag: str, *children: str, **attributes: object) -> str:

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import ast
 import re
+from base64 import b64decode
+from html import unescape
 from pathlib import Path
 
 import nbformat
@@ -123,7 +125,7 @@ def test_outputs_hold_no_error_no_live_view_no_trace_of_a_machine(path):
         for output in cell.outputs:
             assert output.output_type != "error" and output.get("name") != "stderr"
             for mime, value in {"stream": output.get("text", ""), **output.get("data", {})}.items():
-                assert mime in ("stream", "text/plain", "image/svg+xml"), mime
+                assert mime in ("stream", "text/plain", "image/svg+xml", "text/html"), mime
                 assert not LEAK.search(value), LEAK.search(value)
 
 
@@ -132,9 +134,12 @@ def test_every_picture_has_its_words(path):
     for cell in code(path):
         for output in cell.outputs:
             svg = output.get("data", {}).get("image/svg+xml")
+            assert bool(svg) == ("text/html" in output.get("data", {}))
             if svg:
                 title, told = (re.search(f"<{tag}>([^<]+)</{tag}>", svg) for tag in ("title", "desc"))
                 assert 'role="img"' in svg and title and told
+                named = re.fullmatch(r'<img alt="([^"]+)" src="data:image/svg\+xml;base64,([\w+/=]+)">', output.data["text/html"])
+                assert unescape(named[1]) == output.data["text/plain"] and b64decode(named[2]).decode() == svg
                 assert len(output.data["text/plain"]) > 20 and "<" not in output.data["text/plain"][:1]
 
 
