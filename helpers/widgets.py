@@ -22,13 +22,30 @@ def flipbook(frames: Sequence[Picture], label: str = "step", still: int = 0) -> 
         raise ValueError("Got no frames; wanted at least one picture.")
     last = len(frames) - 1
     pages = ipywidgets.Stack([ipywidgets.HTML(frame.svg) for frame in frames], selected_index=still)
-    slider = ipywidgets.IntSlider(still, 0, last, description=label, tooltip=label, style=LABEL,
-                                  layout={"width": "520px"})
-    play = ipywidgets.Play(value=still, min=0, max=last, interval=max(60, 3000 // len(frames)),
-                           show_repeat=False, tooltip="play or pause, stop")
-    ipywidgets.jslink((slider, "value"), (pages, "selected_index"))
-    ipywidgets.jslink((play, "value"), (slider, "value"))
-    return View([ipywidgets.HBox([play, slider]), pages], frames[still])
+    steps = slider(label, 0, last, still, step=1)
+    play = ipywidgets.Play(value=still, min=0, max=last, interval=max(60, 3000 // len(frames)), show_repeat=False,
+                           layout={"display": "none"})
+    button = ipywidgets.ToggleButton(False, description="Play", icon="play", layout={"width": "90px"})
+    ipywidgets.jslink((steps, "value"), (pages, "selected_index"))
+    ipywidgets.jslink((play, "value"), (steps, "value"))
+    ipywidgets.jslink((button, "value"), (play, "playing"))
+    return View([ipywidgets.HBox([button, play, *_named(steps).children]), pages], frames[still])
+
+
+def _named(control: ipywidgets.Widget) -> ipywidgets.Widget:
+    """A slider with a number field of the same name beside it: a slider's handle has none that a screen reader could say."""
+    if not isinstance(control, (ipywidgets.IntSlider, ipywidgets.FloatSlider)):
+        return control
+    whole = isinstance(control, ipywidgets.IntSlider)
+    kind = ipywidgets.BoundedIntText if whole else ipywidgets.BoundedFloatText
+    field = kind(control.value, min=control.min, max=control.max, step=control.step, description=control.description,
+                 style={"description_width": "0px"}, layout={"width": "80px"})
+    if whole:
+        ipywidgets.jslink((control, "value"), (field, "value"))
+    else:
+        ipywidgets.dlink((control, "value"), (field, "value"), lambda value: round(value, 6))
+        field.observe(lambda change: abs(control.value - change["new"]) < 1e-6 or control.set_trait("value", change["new"]), "value")
+    return ipywidgets.HBox([control, field])
 
 
 def live(render: Callable[..., Picture], **controls: ipywidgets.Widget) -> View:
@@ -44,16 +61,16 @@ def live(render: Callable[..., Picture], **controls: ipywidgets.Widget) -> View:
 
     for control in controls.values():
         control.observe(redraw, "value")
-    return View([*controls.values(), page], still)
+    return View([*map(_named, controls.values()), page], still)
 
 
 def slider(label: str, low: float, high: float, value: float, step: float = 0.1) -> ipywidgets.Widget:
     """A slider over whole numbers if `step` is one, else over decimals."""
     if isinstance(step, int):
-        return ipywidgets.IntSlider(value, low, high, step, description=label, tooltip=label, style=LABEL,
-                                    layout={"width": "520px"})
+        return ipywidgets.IntSlider(value, low, high, step, description=label, tooltip=label, style=LABEL, readout=False,
+                                    layout={"width": "460px"})
     return ipywidgets.FloatSlider(value, min=low, max=high, step=step, description=label, tooltip=label, style=LABEL,
-                                  readout_format=".2f", layout={"width": "520px"})
+                                  readout=False, layout={"width": "460px"})
 
 
 def choice(label: str, options: Sequence[str]) -> ipywidgets.ToggleButtons:
@@ -122,7 +139,7 @@ def pressed(render: Callable[..., Picture], label: str, **controls: ipywidgets.W
         button.disabled, bar.layout.visibility = False, "hidden"
 
     button.on_click(run)
-    return View([*controls.values(), ipywidgets.HBox([button, bar]), page], still)
+    return View([*map(_named, controls.values()), ipywidgets.HBox([button, bar]), page], still)
 
 
 def refactor_lab(lab: Lab) -> View:

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import axe_playwright_python
 from playwright.sync_api import Browser, Locator, Page, Playwright
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,8 +36,16 @@ NAME_OF = """element => {
     if (element.matches('input[type=text]')) return element.closest('.widget-text').querySelector('label').textContent;
     return element.textContent.trim();
 }"""
-NAMES = """cell => [...cell.querySelectorAll('.jp-OutputArea-output :is(.noUi-handle, input:not(.widget-readout), button)')]
-    .filter(e => !e.closest('.widget-play')).map(NAME_OF)""".replace("NAME_OF", NAME_OF)
+NAMES = """cell => [...cell.querySelectorAll('.jp-OutputArea-output :is(.noUi-handle, input:not([type=number]), button)')]
+    .filter(e => !e.closest('.widget-play') && e.textContent.trim() !== 'Play').map(NAME_OF)""".replace("NAME_OF", NAME_OF)
+
+
+def serious(page: Page, where: str = "body") -> dict[str, str]:
+    """What axe-core calls serious or critical below the selector: rule → the elements that break it."""
+    page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate("where => axe.run(where, {preload: false})", where)["violations"]
+    return {rule["id"]: " ".join(node["html"] for node in rule["nodes"]) for rule in found
+            if rule["impact"] in ("serious", "critical")}
 
 
 class Lab:
@@ -175,12 +184,13 @@ class Lesson:
         for key in keys:
             self.page.keyboard.press(key)
 
-    def press_button(self, cell: Locator, icon: str, *keys: str) -> None:
-        """Tabs from the cell to its button with that icon, and presses the keys there."""
-        self._tab_to(cell, "icon => document.activeElement.tagName === 'BUTTON'"
-                           "&& !!document.activeElement.querySelector('i.' + icon)", icon)
-        for key in keys:
-            self.page.keyboard.press(key)
+    def number(self, cell: Locator, name: str, keys: str) -> None:
+        """Tabs from the cell to its number field called `name`, and types there."""
+        self._tab_to(cell, "name => document.activeElement.type === 'number'"
+                           "&& document.activeElement.labels[0].textContent === name", name)
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.type(keys)
+        self.page.keyboard.press("Enter")
 
     def _tab_to(self, cell: Locator, there: str, wanted: str) -> None:
         cell.locator(".jp-OutputArea-output .jupyter-widgets").first.wait_for()

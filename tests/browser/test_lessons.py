@@ -10,7 +10,7 @@ import pytest
 from controls import MOVES
 from helpers.quiz import Exercise, Prediction
 from helpers.scenes import symptoms
-from lab import Lesson
+from lab import Lesson, serious
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 LESSONS = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
@@ -86,13 +86,37 @@ def test_play_and_stop(lesson):
         assert "flipbook" not in (NOTEBOOKS / f"{lesson.name}.ipynb").read_text(encoding="utf-8")
         return
     cell = lesson.cell(code)
-    lesson.press_button(cell, "fa-stop", "Space")
-    lesson.wait_text(cell, ".widget-readout", "0")
-    lesson.press_button(cell, "fa-play", "Space")
+    label = cell.locator(".widget-slider label").first.text_content()
     last = cell.locator(".noUi-handle").get_attribute("aria-valuemax").partition(".")[0]
-    lesson.wait_text(cell, ".widget-readout", last)
-    lesson.press_button(cell, "fa-stop", "Space")
-    lesson.wait_text(cell, ".widget-readout", "0")
+    lesson.press(cell, label, "Home")
+    wait_number(cell, "0")
+    lesson.press(cell, "Play", "Space")
+    wait_number(cell, last)
+    cell.locator("button:has-text('Play'):not(.mod-active)").wait_for()
+    lesson.number(cell, label, "1")
+    assert cell.locator(".noUi-handle").get_attribute("aria-valuenow").partition(".")[0] == "1"
+
+
+def wait_number(cell, wanted):
+    lesson_field = cell.locator("input[type=number]").first
+    for _ in range(400):
+        if lesson_field.input_value() == wanted:
+            return
+        cell.page.wait_for_timeout(50)
+    raise AssertionError(f"wanted {wanted}, the field says {lesson_field.input_value()}")
+
+
+def test_axe_finds_nothing_serious_in_what_the_lesson_shows(lesson):
+    handles = lesson.page.locator(".jp-Notebook .jp-OutputArea .noUi-handle").count()
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        lesson.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
+        lesson.page.wait_for_timeout(300)
+        found = serious(lesson.page, ".jp-Notebook .jp-OutputArea")
+        assert set(found) <= {"aria-input-field-name"} and all("noUi-handle" in html for html in found.values())
+    for cell in lesson.page.locator(".jp-Notebook .jp-Cell:has(.noUi-handle)").all():
+        names = cell.locator(".widget-slider label").all_text_contents()
+        fields = cell.locator("input[type=number]").evaluate_all("all => all.map(e => e.labels[0].textContent)")
+        assert names and names == fields, (names, fields, handles)
 
 
 def test_nothing_was_logged_as_an_error(lesson):

@@ -32,7 +32,7 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
     notebook.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     count = 0
     for cell in notebook.cells:
-        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        cell.metadata = {key: cell.metadata[key] for key in ("slideshow", "tags") if cell.metadata.get(key)}
         if cell.cell_type == "markdown":
             cell.source = BINDER.sub(binder_base(), cell.source)
         else:

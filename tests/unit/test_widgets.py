@@ -9,9 +9,10 @@ FRAMES = [draw.table(f"Frame {k}", ["a"], [[str(k)]]) for k in range(4)]
 
 def test_a_flipbook_is_linked_in_the_browser():
     book = widgets.flipbook(FRAMES, still=2)
-    (play, slider), pages = book.children[0].children, book.children[1]
+    (button, play, slider, field), pages = book.children[0].children, book.children[1]
     assert isinstance(pages, ipywidgets.Stack) and [p.value for p in pages.children] == [f.svg for f in FRAMES]
-    assert slider.value == pages.selected_index == play.value == 2
+    assert slider.value == pages.selected_index == play.value == field.value == 2
+    assert slider.description == field.description == "step" and button.description == "Play"
     assert book.still is FRAMES[2]
 
 
@@ -23,10 +24,14 @@ def test_a_flipbook_of_nothing():
 def test_live_draws_what_the_controls_say():
     view = widgets.live(scenes.roll, lr=widgets.slider("lr", 0.01, 0.5, 0.1, step=0.01),
                         momentum=widgets.slider("m", 0, 0.98, 0.9, step=0.02))
-    lr, momentum, page = view.children
+    (lr, lr_field), (momentum, field), page = view.children[0].children, view.children[1].children, view.children[2]
     assert page.value == scenes.roll(0.1, 0.9).svg == view.still.svg
     momentum.value = 0.0
-    assert page.value == scenes.roll(0.1, 0.0).svg
+    assert page.value == scenes.roll(0.1, 0.0).svg and field.value == 0
+    lr_field.value = 0.2
+    assert lr.value == 0.2 and page.value == scenes.roll(0.2, 0.0).svg
+    lr.value = 0.30000000000000004
+    assert lr_field.value == 0.3 and lr.value == 0.30000000000000004
 
 
 def test_controls():
