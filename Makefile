@@ -3,15 +3,16 @@ VENV ?= .venv
 PORT ?= 8888
 BROWSER ?= yes
 TORCH_INDEX ?=
+TEACH ?= no
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 LESSON := notebooks/00_start_here.ipynb
 
-.PHONY: lab test bench refresh check-python
+.PHONY: lab test bench refresh site slides recap check-python
 .DEFAULT_GOAL := lab
 
-lab: $(VENV)/.learner
+lab: $(VENV)/.learner $(if $(filter yes,$(TEACH)),$(VENV)/.teacher)
 	find notebooks -name '*.ipynb' -not -path '*/.*' -exec $(BIN)/jupyter trust {} +
 	$(BIN)/jupyter lab --port=$(PORT) $(if $(filter no,$(BROWSER)),--no-browser) $(LAB_FLAGS) $(LESSON)
 
@@ -24,6 +25,9 @@ bench: $(VENV)/.developer
 refresh: $(VENV)/.developer
 	$(BIN)/python tests/notebooks/refresh.py
 
+site slides recap: $(VENV)/.developer
+	$(BIN)/python -m publish $@
+
 check-python:
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "$(PYTHON) is missing. Install Python 3.11 or newer, or name it: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11. Install Python 3.11 or newer, or name it: make PYTHON=..." >&2; exit 1; }
@@ -35,6 +39,12 @@ $(VENV)/.learner: requirements.txt pyproject.toml | check-python
 	$(PIP) install --no-deps --editable .
 	touch $@
 
-$(VENV)/.developer: requirements-dev.txt $(VENV)/.learner
+$(VENV)/.teacher: requirements-teach.txt $(wildcard deploy/rise/*.json deploy/rise/static/*) $(VENV)/.learner
+	$(PIP) install $(INDEX) -r requirements-teach.txt
+	mkdir -p $(VENV)/share/jupyter/labextensions/rise-widgets
+	cp -R deploy/rise/. $(VENV)/share/jupyter/labextensions/rise-widgets/
+	touch $@
+
+$(VENV)/.developer: requirements-dev.txt $(VENV)/.teacher
 	$(PIP) install $(INDEX) -r requirements-dev.txt
 	touch $@

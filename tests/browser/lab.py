@@ -13,16 +13,12 @@ from pathlib import Path
 import axe_playwright_python
 from playwright.sync_api import Browser, Locator, Page, Playwright
 
+from publish.recap import chromium
+
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
 SETTINGS = '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}'
-
-
-def chromium() -> str | None:
-    """The path of Debian's Chromium or another one on the PATH."""
-    return next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))),
-                None)
 
 
 def launch(playwright: Playwright) -> Browser:
@@ -43,7 +39,7 @@ NAMES = """cell => [...cell.querySelectorAll('.jp-OutputArea-output :is(.noUi-ha
 def serious(page: Page, where: str = "body") -> dict[str, str]:
     """What axe-core calls serious or critical below the selector: rule → the elements that break it."""
     page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
-    found = page.evaluate("where => axe.run(where, {preload: false})", where)["violations"]
+    found = page.evaluate("where => axe.run({include: where, exclude: ['svg *']}, {preload: false})", where)["violations"]
     return {rule["id"]: " ".join(node["html"] for node in rule["nodes"]) for rule in found
             if rule["impact"] in ("serious", "critical")}
 

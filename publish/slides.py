@@ -1,0 +1,67 @@
+"""A reveal.js deck of each lesson, from the same cells and their slide metadata, with nothing to fetch from elsewhere."""
+from __future__ import annotations
+
+import copy
+import re
+import shutil
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import jinja2
+from nbformat import NotebookNode
+
+from publish import cells, site
+from publish.lessons import Lesson
+from publish.site import STATIC
+
+
+def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
+    """Writes a deck for each lesson into `out`, which is emptied first, and returns the decks."""
+    template = jinja2.Environment(loader=jinja2.FileSystemLoader(STATIC), autoescape=False).get_template("deck.html.j2")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    decks = []
+    for lesson in lessons:
+        if "/" in lesson.page:
+            continue
+        deck = out / lesson.page
+        parts = [[site.body(lesson, part) for part in column] for column in columns(lesson)]
+        deck.write_text(template.render(title=lesson.title, columns=parts), encoding="utf-8")
+        decks.append(deck)
+    for name in ("page.css", "page.js", "deck.css", "deck.js"):
+        shutil.copy(STATIC / name, out / name)
+    for name in ("reveal.js", "reveal.css"):
+        shutil.copy(reveal() / name, out / name)
+    return decks
+
+
+def reveal() -> Path:
+    """The folder of reveal.js, which sphinx-revealjs ships. Raises RuntimeError without it."""
+    found = find_spec("sphinx_revealjs")
+    if not found:
+        raise RuntimeError("sphinx-revealjs is missing. Install it: pip install -r requirements-dev.txt")
+    return Path(found.submodule_search_locations[0]) / "_static" / "revealjs" / "dist"
+
+
+def columns(lesson: Lesson) -> list[list[NotebookNode]]:
+    """The slides as notebooks: a column begins at `slide`, a slide below it at `subslide`; `skip` and `notes` are left out."""
+    notebook, found = cells.replaced(lesson, deck=True), []
+    for cell in notebook.cells:
+        kind = cell.metadata.get("slideshow", {}).get("slide_type", "-")
+        if kind in ("skip", "notes"):
+            continue
+        if kind == "slide" or not found:
+            found.append([])
+        if kind in ("slide", "subslide") or not found[-1]:
+            found[-1].append(copy.copy(notebook))
+            found[-1][-1].cells = []
+        found[-1][-1].cells.append(_without_lines(cell))
+    return found
+
+
+def _without_lines(cell: NotebookNode) -> NotebookNode:
+    """The line that leads to the other lessons and to Binder belongs to a page, not to a slide."""
+    if cell.cell_type == "markdown":
+        cell.source = re.sub(r"^.*mybinder\.org.*$\n?", "", cell.source, flags=re.MULTILINE)
+    return cell

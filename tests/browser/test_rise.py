@@ -1,0 +1,43 @@
+"""RISE in the same JupyterLab: a lesson as live slides, whose widgets work."""
+from __future__ import annotations
+
+from controls import title
+from helpers import scenes
+from lab import Lesson
+
+
+def test_a_flipbook_and_a_prediction_work_on_their_slides(browser, lab):
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    lesson = Lesson(context.new_page(), lab, "02_read_the_state_dict")
+    lesson.run_all()
+    lesson.command("docmanager:save")
+    lesson.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+    slides = context.new_page()
+    slides.goto(f"{lab.url}/rise/notebooks/02_read_the_state_dict.ipynb")
+    slides.wait_for_selector("section.present:not(:has(section)) h1:visible", timeout=30_000)
+    slides.wait_for_selector("section .noUi-handle", state="attached", timeout=30_000)
+    on(slides, ".widget-button")
+    press(slides, slides.locator("section.present:not(:has(section)) button:visible", has_text="a weight and a bias for 0 and 2"))
+    slides.locator("section.present:not(:has(section)) [role=status]:visible", has_text="Right").wait_for()
+    on(slides, ".noUi-handle")
+    press(slides, slides.locator("section.present:not(:has(section)) .noUi-target:visible"), 0.02)
+    wanted = title(scenes.photograph_frames(20)[0])
+    slides.locator("section.present:not(:has(section)) svg:visible > title", has_text=wanted).wait_for(state="attached")
+    lesson.shut_down()
+    context.close()
+
+
+def on(slides, selector):
+    for _ in range(40):
+        if slides.locator(f"section.present:not(:has(section)) {selector}:visible").count():
+            return
+        slides.keyboard.press("Space")
+        slides.wait_for_timeout(300)
+    raise AssertionError(f"no slide shows {selector}")
+
+
+def press(slides, element, part=0.5):
+    """A click with the mouse, once the slide stands still: `part` is how far from the left."""
+    slides.wait_for_timeout(1000)
+    box = element.bounding_box()
+    slides.mouse.click(box["x"] + part * box["width"], box["y"] + box["height"] / 2)

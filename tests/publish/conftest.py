@@ -1,0 +1,61 @@
+"""Site and decks, built once from one run of the lessons, in a browser whose network is cut."""
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
+
+from lab import chromium, launch  # noqa: E402
+
+from publish import lessons as read  # noqa: E402
+from publish import site as build_site  # noqa: E402
+from publish import slides as build_slides  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def lessons():
+    return read.read_all()
+
+
+@pytest.fixture(scope="session")
+def site(lessons, tmp_path_factory):
+    out = tmp_path_factory.mktemp("site")
+    build_site.build(lessons, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def decks(lessons, tmp_path_factory):
+    out = tmp_path_factory.mktemp("slides")
+    build_slides.build(lessons, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if chromium() is None:
+        if os.environ.get("BROWSER_TESTS") == "required":
+            pytest.fail("no Chromium on the PATH")
+        pytest.skip("no Chromium on the PATH")
+    with sync_playwright() as playwright:
+        opened = launch(playwright)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, offline=True)
+    page = context.new_page()
+    page.said = []
+    page.on("console", lambda message: page.said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    page.on("request", lambda request: page.said.append(request.url) if request.url.startswith("http") else None)
+    yield page
+    context.close()
+    assert page.said == []

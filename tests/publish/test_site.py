@@ -1,0 +1,138 @@
+"""The site with the network cut: every page opens, moves, answers, and can be used without eyes or mouse."""
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from helpers.quiz import Exercise, Prediction
+from helpers.scenes import symptoms
+from lab import serious
+
+LESSONS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
+PAGES = [f"{name}.html".replace("00_start_here", "index") for name in LESSONS]
+SAME = """(figure, svg) => { const wanted = document.createElement('div'); wanted.innerHTML = svg;
+    return figure.querySelector('.frame').innerHTML === wanted.innerHTML; }"""
+
+
+def of(lessons, name):
+    return next(lesson for lesson in lessons if lesson.page == name)
+
+
+def opened(page, site, name):
+    page.goto((site / name).as_uri())
+    return page
+
+
+def test_a_page_is_small_and_fetches_nothing_from_elsewhere(site):
+    pages = list(site.rglob("*.html"))
+    assert len(pages) == 2 * len(LESSONS)
+    for path in pages:
+        html = path.read_text(encoding="utf-8")
+        assert path.stat().st_size <= 1_000_000, path.name
+        assert not re.findall(r'(?:src|srcset|data)="https?:|<link[^>]*https?:|@import|url\(', html)
+        assert {link.split("/")[2] for link in re.findall(r'href="(https?:[^"]*)"', html)} <= {"mybinder.org"}
+
+
+def test_no_link_is_broken(site):
+    for path in site.rglob("*.html"):
+        html = path.read_text(encoding="utf-8")
+        for link in re.findall(r'(?:href|src)="([^"]+)"', html):
+            if link.startswith(("http", "data:")):
+                continue
+            name, _, anchor = unquote(unescape(link)).partition("#")
+            target = (path.parent / name).resolve() if name else path
+            assert target.is_file(), f"{path.name} → {link}"
+            assert not anchor or f'id="{anchor}"' in unescape(target.read_text(encoding="utf-8")), f"{path.name} → {link}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_flipbook_moves_by_keys_and_shows_the_right_frame(page, site, lessons, name):
+    books = list(of(lessons, name).flipbooks.values())
+    figures = opened(page, site, name).locator(".flipbook").all()
+    assert len(figures) == len(books) and (books or name[:2] in ("in", "06"))
+    for figure, book in zip(figures, books):
+        slider, last = figure.get_by_role("slider", name=book.label), len(book.frames) - 1
+        slider.focus()
+        title = re.search("<title>(.*?)</title>", book.frames[book.still])[1]
+        assert figure.locator("svg > title").first.text_content() == unescape(title)
+        for keys, wanted in ((["Home"], 0), (["ArrowRight"], 1), (["Home"], 0), (["ArrowRight"] * 2, 2), (["End"], last)):
+            for key in keys:
+                page.keyboard.press(key)
+            assert figure.evaluate(SAME, book.frames[wanted])
+            assert slider.get_attribute("aria-valuetext") == f"{wanted} of {last}"
+        figure.get_by_role("button", name="Play").press("Space")
+        page.wait_for_function("([f, last]) => f.dataset.shown === last", arg=[figure.element_handle(), str(last)])
+        assert figure.evaluate(SAME, book.frames[last])
+        figure.get_by_role("button", name="Play").wait_for()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_prediction_is_answered(page, site, lessons, name):
+    lesson = of(lessons, name)
+    asked = [quiz for cell in lesson.notebook.cells if isinstance(quiz := lesson.quiz(cell.source, "ask"), Prediction)]
+    boxes = opened(page, site, name).locator(".predict").all()
+    assert len(boxes) == len(asked) > 0
+    for box, prediction in zip(boxes, asked):
+        for k, choice in enumerate(prediction.choices):
+            box.get_by_role("button", name=choice.words, exact=True).press("Enter")
+            assert box.get_by_role("status").text_content() == prediction.judge(k).words
+    checked = [quiz for cell in lesson.notebook.cells if isinstance(quiz := lesson.quiz(cell.source, "check"), Exercise)]
+    hints = [details.text_content() for details in page.locator(".exercise details").all()]
+    assert hints == [f"Hint {k} of {len(quiz.hints)}{hint}" for quiz in checked for k, hint in enumerate(quiz.hints, 1)]
+
+
+def test_live_pictures_say_how_to_run_them(page, site, lessons):
+    for lesson in lessons:
+        if lesson.live:
+            opened(page, site, lesson.page)
+            others = page.locator(".predict, .exercise, .finder").count()
+            assert page.locator("figure.live figcaption:has-text('make lab')").count() == len(lesson.live) - others
+
+
+def test_the_finder_finds_what_python_finds(page, site):
+    opened(page, site, "index.html")
+    line, found = page.get_by_label("Symptom"), page.locator(".found")
+    signs = [sign for symptom in symptoms.SYMPTOMS for sign in (symptom.name, *symptom.signs)]
+    for words in [*signs, "my loss is different after loading", "optimizer", "  Missing KEY(s)\n in state_dict ", "zzz", "no"]:
+        line.fill(words)
+        hits = symptoms.find(words)
+        assert found.locator("b").all_text_contents() == [hit.name for hit in hits], words
+    line.fill("optimizer got an empty parameter list")
+    found.get_by_role("link").first.press("Enter")
+    page.wait_for_url("**/01_build_a_model.html#What-registers-itself")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser, site, theme):
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=theme, offline=True)
+    page = context.new_page()
+    for path in sorted(site.rglob("*.html")):
+        page.goto(path.as_uri())
+        assert serious(page) == {}, path.name
+        unnamed = page.locator("svg").evaluate_all("all => all.filter(e => e.getAttribute('role') !== 'img' "
+                                                   "|| !e.querySelector(':scope > title')).length")
+        assert unnamed == 0, path.name
+    context.close()
+
+
+def test_the_theme_is_a_choice_that_stays(page, site):
+    opened(page, site, "index.html")
+    background = "() => getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(background)
+    page.get_by_role("button", name="Dark page").press("Enter")
+    dark = page.evaluate(background)
+    opened(page, site, "02_read_the_state_dict.html")
+    assert light == "rgb(255, 255, 255)" and dark != light and page.evaluate(background) == dark
+    page.get_by_role("button", name="Light page").press("Enter")
+    assert page.evaluate(background) == light
+
+
+def test_paper_shows_the_stills_and_no_controls(page, site):
+    opened(page, site, "03_inside_the_optimizer.html").emulate_media(media="print")
+    assert page.locator(".bar:visible, header:visible, .reply:visible, details:visible").count() == 0
+    assert page.locator(".flipbook .frame svg:visible").count() == page.locator(".flipbook").count() > 0
+    assert page.pdf(format="A4").startswith(b"%PDF")
