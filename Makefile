@@ -4,12 +4,15 @@ PORT ?= 8888
 BROWSER ?= yes
 TORCH_INDEX ?=
 TEACH ?= no
+USERS ?= 0
+BIND ?= 127.0.0.1
+CLASS_PORT ?= 8000
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 LESSON := notebooks/00_start_here.ipynb
 
-.PHONY: lab test bench refresh site slides recap check-python
+.PHONY: lab test bench refresh site slides recap class check-python
 .DEFAULT_GOAL := lab
 
 lab: $(VENV)/.learner $(if $(filter yes,$(TEACH)),$(VENV)/.teacher)
@@ -28,6 +31,9 @@ refresh: $(VENV)/.developer
 site slides recap: $(VENV)/.developer
 	$(BIN)/python -m publish $@
 
+class: $(VENV)/.class
+	$(BIN)/python deploy/class.py --users=$(USERS) --bind=$(BIND) --port=$(CLASS_PORT) $(CLASS_FLAGS)
+
 check-python:
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "$(PYTHON) is missing. Install Python 3.11 or newer, or name it: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11. Install Python 3.11 or newer, or name it: make PYTHON=..." >&2; exit 1; }
@@ -43,6 +49,10 @@ $(VENV)/.teacher: requirements-teach.txt $(wildcard deploy/rise/*.json deploy/ri
 	$(PIP) install $(INDEX) -r requirements-teach.txt
 	mkdir -p $(VENV)/share/jupyter/labextensions/rise-widgets
 	cp -R deploy/rise/. $(VENV)/share/jupyter/labextensions/rise-widgets/
+	touch $@
+
+$(VENV)/.class: requirements-class.txt $(VENV)/.learner
+	$(PIP) install $(INDEX) -r requirements-class.txt
 	touch $@
 
 $(VENV)/.developer: requirements-dev.txt $(VENV)/.teacher

@@ -10,7 +10,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import checkpoints, kernels, listing, screen
+from benchmarks import checkpoints, kernels, listing, pages, screen
 from benchmarks.measure import Line
 
 README = Path(__file__).with_name("README.md")
@@ -45,7 +45,7 @@ def table(lines: list[Line]) -> str:
 
 def main() -> int:
     """0 if every promise was kept."""
-    lines = listing.ten_thousand() + screen.measure() + listing.four_gibibytes() + checkpoints.measure() + kernels.measure()
+    lines = listing.ten_thousand() + screen.measure() + pages.measure() + listing.four_gibibytes() + checkpoints.measure() + kernels.measure()
     text = f"{HEAD}{machine()}\n{table(lines)}"
     README.write_text(text, encoding="utf-8")
     print(text)

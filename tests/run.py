@@ -28,6 +28,7 @@ def layers(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
         "notebooks with every beat run twice": ([str(folder), *NBVAL, f"--rootdir={folder}", "-c", os.devnull], {}),
         "faults": (["tests/faults", "-n", "2"], {}),
         "front door": (["tests/front_door"], {}),
+        "class": (["tests/deploy"], {}),
         "site and slides": (["tests/publish"], {}),
         "browser": (["tests/browser"], {}),
     }

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parents[2]
+LISTS = ("requirements.txt", "requirements-teach.txt", "requirements-class.txt", "requirements-dev.txt")
 CONDA = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
 ONLY_CONDA = {"python", "pip", "setuptools"}
 COME_ALONG = {"numpy": "matplotlib", "contourpy": "matplotlib", "IPython": "ipywidgets"}
@@ -32,7 +33,7 @@ def ranges():
 
 
 def test_learners_packages_are_pinned_exactly():
-    for specifier in (*pins().values(), *pins("requirements-dev.txt").values()):
+    for specifier in (specifier for name in LISTS for specifier in pins(name).values()):
         assert re.fullmatch(r"==[\d.]+", specifier)
     assert pins()["torch"] == "==2.13.0"
 
@@ -49,7 +50,7 @@ def test_both_files_name_the_same_packages():
 
 
 def test_what_is_installed_is_what_is_pinned():
-    for name, specifier in (pins() | pins("requirements-dev.txt")).items():
+    for name, specifier in (item for listed in LISTS for item in pins(listed).items()):
         assert importlib.metadata.version(name) in SpecifierSet(specifier, prereleases=True), name
 
 

@@ -1,0 +1,58 @@
+"""A real class on this machine: needs root and Linux, since it makes system users."""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+sys.path.insert(0, str(DEPLOY))
+
+PREFIX, USERS = "classtest", 3
+
+
+@pytest.fixture(scope="session")
+def reachable():
+    """Opens the way to Python and the lessons for other users, and closes it again after the tests."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("a class needs root on Linux, to make system users")
+    changed = []
+    for path in (Path(sys.executable).resolve(), ROOT / "notebooks"):
+        for folder in (path, *path.parents):
+            mode = folder.stat().st_mode
+            if not mode & 0o001:
+                folder.chmod(mode | 0o001)
+                changed.append((folder, mode))
+    yield
+    for folder, mode in changed:
+        folder.chmod(mode)
+
+
+@pytest.fixture(scope="session")
+def room(reachable):
+    from measure import OpenClass
+
+    subprocess.run([sys.executable, str(DEPLOY / "class.py"), f"--users={USERS}", f"--prefix={PREFIX}", "--remove"], check=True)
+    with OpenClass(USERS, PREFIX, 18200, "--memory=1200") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    sys.path.insert(0, str(ROOT / "tests" / "browser"))
+    from lab import chromium, launch
+
+    if chromium() is None:
+        if os.environ.get("BROWSER_TESTS") == "required":
+            pytest.fail("no Chromium on the PATH")
+        pytest.skip("no Chromium on the PATH")
+    with sync_playwright() as playwright:
+        running = launch(playwright)
+        yield running
+        running.close()
