@@ -28,6 +28,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--bind", default="127.0.0.1", help="address to listen at; loopback unless told otherwise")
     parser.add_argument("--port", type=int, default=8000, help="port; the two after it are used inside")
     parser.add_argument("--memory", type=int, default=2000, help="MB of memory of one learner")
+    parser.add_argument("--cores", type=float, default=1.5, help="busy cores above which a learner gets the lowest priority")
     parser.add_argument("--threads", type=int, default=1, help="threads that torch takes in one kernel")
     parser.add_argument("--idle", type=int, default=3600, help="seconds after which an idle server is stopped")
     parser.add_argument("--run", type=Path, default=Path("/var/lib/what-a-model-remembers"), help="the hub's own folder")
@@ -116,7 +117,7 @@ def main(arguments: list[str]) -> int:
     os.environ.update(
         CLASS_RUN=str(chosen.run), CLASS_LEARNERS=" ".join(names), CLASS_URL=f"http://{chosen.bind}:{chosen.port}",
         CLASS_HUB_PORT=str(chosen.port + 1), CLASS_PROXY_PORT=str(chosen.port + 2), CLASS_MEMORY_MB=str(chosen.memory),
-        CLASS_THREADS=str(chosen.threads), CLASS_IDLE_SECONDS=str(chosen.idle))
+        CLASS_CORES=str(chosen.cores), CLASS_THREADS=str(chosen.threads), CLASS_IDLE_SECONDS=str(chosen.idle))
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.chdir(chosen.run)
     hub = Path(sys.executable).parent / "jupyterhub"

@@ -42,8 +42,8 @@ c.JupyterHub.concurrent_spawn_limit = 0
 c.JupyterHub.services = [
     {"name": "idle-culler", "command": [sys.executable, "-m", "jupyterhub_idle_culler",
                                         f"--timeout={os.environ['CLASS_IDLE_SECONDS']}"]},
-    {"name": "memory-guard", "command": [sys.executable, str(Path(__file__).parent / "guard.py"),
-                                         os.environ["CLASS_MEMORY_MB"], *learners]},
+    {"name": "guard", "command": [sys.executable, str(Path(__file__).parent / "guard.py"),
+                                         os.environ["CLASS_MEMORY_MB"], os.environ["CLASS_CORES"], *learners]},
 ]
 c.JupyterHub.load_roles = [{"name": "idle-culler", "services": ["idle-culler"],
                             "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"]}]

@@ -1,6 +1,6 @@
 """Runs every test, layer by layer, and says at the end what passed. `make test` calls it.
 
-Layers that need two cores' worth of kernels run side by side; the browser has the machine to itself.
+Layers run one after the other, most of them spread over two workers; the browser has the machine to itself.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def layers(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
         "faults": (["tests/faults", "-n", "2"], {}),
         "front door": (["tests/front_door"], {}),
         "class": (["tests/deploy"], {}),
-        "site and slides": (["tests/publish"], {}),
+        "site and slides": (["tests/publish", "-n", "2"], {}),
         "browser": (["tests/browser"], {}),
     }
 

@@ -36,10 +36,11 @@ NAMES = """cell => [...cell.querySelectorAll('.jp-OutputArea-output :is(.noUi-ha
     .filter(e => !e.closest('.widget-play') && e.textContent.trim() !== 'Play').map(NAME_OF)""".replace("NAME_OF", NAME_OF)
 
 
-def serious(page: Page, where: str = "body") -> dict[str, str]:
-    """What axe-core calls serious or critical below the selector: rule → the elements that break it."""
+def serious(page: Page, where: str = "body", rules: list[str] | None = None) -> dict[str, str]:
+    """What axe-core calls serious or critical below the selector: rule → the elements that break it; all rules, or some."""
     page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
-    found = page.evaluate("where => axe.run({include: where, exclude: ['svg *']}, {preload: false})", where)["violations"]
+    found = page.evaluate("([where, rules]) => axe.run({include: where, exclude: ['svg *']},"
+                          "{preload: false, ...(rules && {runOnly: rules})})", [where, rules])["violations"]
     return {rule["id"]: " ".join(node["html"] for node in rule["nodes"]) for rule in found
             if rule["impact"] in ("serious", "critical")}
 

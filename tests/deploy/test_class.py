@@ -145,6 +145,17 @@ def test_one_who_eats_memory_or_time_does_not_take_the_others_down(room):
                 assert await one.run("kept + 1") == "42"
                 slow.append(time.monotonic() - start)
             assert sorted(slow)[5] < 3, slow
+            for _ in range(40):
+                spinning = [process for process in psutil.process_iter(["username", "cmdline", "nice"])
+                            if process.info["username"] == TWO and "while True: pass" in (process.info["cmdline"] or [])]
+                if len(spinning) == 6 and {process.info["nice"] for process in spinning} == {19}:
+                    break
+                await asyncio.sleep(0.5)
+            else:
+                raise AssertionError([process.info for process in spinning])
+            assert await one.run("import os; print(os.nice(0))") == "10\n"
+            with pytest.raises(RuntimeError, match="PermissionError"):
+                await two.run("import os; os.setpriority(os.PRIO_PROCESS, eaters[0].pid, 0)")
             await two.run("[e.kill() for e in eaters]")
         finally:
             await one.__aexit__(None, None, None)

@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
@@ -18,8 +20,15 @@ from publish import slides as build_slides  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def lessons():
-    return read.read_all()
+def lessons(tmp_path_factory, worker_id):
+    """The lessons, run once; with two workers one runs them and the other waits."""
+    if worker_id == "master":
+        return read.read_all()
+    kept = tmp_path_factory.getbasetemp().parent / "lessons.pickle"
+    with FileLock(f"{kept}.lock"):
+        if not kept.exists():
+            kept.write_bytes(pickle.dumps(read.read_all()))
+    return pickle.loads(kept.read_bytes())
 
 
 @pytest.fixture(scope="session")
