@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import checkpoints, kernels, listing, pages, screen
 from benchmarks.measure import Line
+from publish.chromium import chromium
 
 README = Path(__file__).with_name("README.md")
 HEAD = """# Speed
@@ -31,7 +32,7 @@ def machine() -> str:
         cpu = found.group(1) if found else cpu
         kibibytes = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text()).group(1))
         memory = f", {kibibytes / 2**20:.0f} GiB"
-    browser = subprocess.run([screen.chromium(), "--version"], capture_output=True, text=True).stdout.split()[:2]
+    browser = subprocess.run([chromium(), "--version"], capture_output=True, text=True).stdout.split()[:2]
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "jupyterlab", "ipywidgets", "matplotlib"))
     return (f"{date.today()}: {cpu}, {os.cpu_count()} cores{memory}, {platform.system()}, Python "
             f"{platform.python_version()}, {packages}, {' '.join(browser)}.\n")

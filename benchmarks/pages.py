@@ -8,8 +8,9 @@ from playwright.sync_api import sync_playwright
 from tqdm import tqdm
 
 from benchmarks.measure import Line, p95
-from benchmarks.screen import WATCH, launch, press, said
+from benchmarks.screen import WATCH, press, said
 from publish import lessons, site
+from publish.chromium import launch
 
 
 def measure() -> list[Line]:

@@ -10,10 +10,11 @@ from playwright.sync_api import Locator, Page, sync_playwright
 from tqdm import tqdm
 
 from benchmarks.measure import Line, middle, p95
+from publish.chromium import launch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "browser"))
 
-from lab import Lab, Lesson, chromium, launch  # noqa: E402
+from lab import Lab, Lesson  # noqa: E402
 
 SETUP = """
 %matplotlib inline

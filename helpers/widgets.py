@@ -111,9 +111,9 @@ def _found(words: str) -> tuple[dict, ...]:
     lines = [f"{k}. **{_plain(hit.name)}**  \n{_plain(hit.advice)}  \n[Lesson {hit.lesson[:2]}: {hit.section}]"
              f"({hit.lesson}.ipynb#{hit.section.replace(' ', '-')})" for k, hit in enumerate(hits, 1)]
     if not words.strip():
-        lines = ["Type at least a word. A whole traceback works too."]
+        lines = [symptoms.EMPTY]
     elif not hits:
-        lines = ["Nothing fits. Try the last line of the error, or the name of the call that failed."]
+        lines = [symptoms.NONE]
     said = "\n".join(lines)
     return ({"output_type": "display_data", "data": {"text/markdown": said, "text/plain": said}, "metadata": {}},)
 

@@ -8,7 +8,7 @@ from html import escape
 
 import nbformat
 
-from helpers.quiz import Choice, Exercise, Prediction
+from helpers.quiz import Exercise, Prediction, Verdict
 from helpers.scenes import symptoms
 from publish.lessons import Flipbook, Lesson
 
@@ -52,14 +52,13 @@ def replaced(lesson: Lesson, deck: bool = False) -> nbformat.NotebookNode:
 
 def prediction(asked: Prediction) -> str:
     """Question and choices as buttons; each carries its verdict, which is said when it is clicked."""
-    buttons = "".join(_button(choice) for choice in asked.choices)
+    buttons = "".join(_button(choice.words, asked.judge(k)) for k, choice in enumerate(asked.choices))
     return (f"<div class='predict' role='group' aria-label='Prediction'><p><b>Predict.</b> {escape(asked.question)}</p>"
             f"{buttons}<p class='reply' role='status'>Click what you expect, then read on.</p></div>")
 
 
-def _button(choice: Choice) -> str:
-    return (f"<button type='button' data-state='{'right' if choice.right else 'wrong'}' "
-            f"data-reply='{escape(choice.reply, quote=True)}'>{escape(choice.words)}</button>")
+def _button(choice: str, verdict: Verdict) -> str:
+    return (f"<button type='button' data-state='{verdict.state}' data-reply='{escape(verdict.words)}'>{escape(choice)}</button>")
 
 
 def exercise(checked: Exercise, still: str) -> str:
@@ -90,5 +89,5 @@ def finder(still: str) -> str:
     rows = [{"name": s.name, "signs": [*s.signs, s.name.lower()], "advice": s.advice, "lesson": s.lesson,
              "section": s.section} for s in symptoms.SYMPTOMS]
     return ("<div class='finder'><label>Symptom <input type='search' placeholder='paste an error, or say what worries you'>"
-            "</label><div class='found' role='status'>Type at least a word. A whole traceback works too.</div>"
+            f"</label><div class='found' role='status' data-none='{escape(symptoms.NONE)}'>{escape(symptoms.EMPTY)}</div>"
             f"<script type='application/json'>{json.dumps(rows).replace('</', '<' + chr(92) + '/')}</script><details><summary>All symptoms</summary>{still}</details></div>")

@@ -1,14 +1,12 @@
 """A reveal.js deck of each lesson, from the same cells and their slide metadata, with nothing to fetch from elsewhere."""
 from __future__ import annotations
 
-import copy
 import re
 import shutil
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-import jinja2
 from nbformat import NotebookNode
 
 from publish import cells, site
@@ -18,7 +16,7 @@ from publish.site import STATIC
 
 def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
     """Writes a deck for each lesson into `out`, which is emptied first, and returns the decks."""
-    template = jinja2.Environment(loader=jinja2.FileSystemLoader(STATIC), autoescape=False).get_template("deck.html.j2")
+    deck_of = site.template("deck.html.j2")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     decks = []
@@ -27,7 +25,7 @@ def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
             continue
         deck = out / lesson.page
         parts = [[site.body(lesson, part) for part in column] for column in columns(lesson)]
-        deck.write_text(template.render(title=lesson.title, columns=parts), encoding="utf-8")
+        deck.write_text(deck_of.render(title=lesson.title, columns=parts), encoding="utf-8")
         decks.append(deck)
     for name in ("page.css", "page.js", "deck.css", "deck.js"):
         shutil.copy(STATIC / name, out / name)
@@ -44,19 +42,18 @@ def reveal() -> Path:
     return Path(found.submodule_search_locations[0]) / "_static" / "revealjs" / "dist"
 
 
-def columns(lesson: Lesson) -> list[list[NotebookNode]]:
-    """The slides as notebooks: a column begins at `slide`, a slide below it at `subslide`; `skip` and `notes` are left out."""
-    notebook, found = cells.replaced(lesson, deck=True), []
-    for cell in notebook.cells:
+def columns(lesson: Lesson) -> list[list[list[NotebookNode]]]:
+    """The cells of each slide: a column begins at `slide`, a slide below it at `subslide`; `skip` and `notes` are left out."""
+    found: list[list[list[NotebookNode]]] = []
+    for cell in cells.replaced(lesson, deck=True).cells:
         kind = cell.metadata.get("slideshow", {}).get("slide_type", "-")
         if kind in ("skip", "notes"):
             continue
         if kind == "slide" or not found:
             found.append([])
         if kind in ("slide", "subslide") or not found[-1]:
-            found[-1].append(copy.copy(notebook))
-            found[-1][-1].cells = []
-        found[-1][-1].cells.append(_without_lines(cell))
+            found[-1].append([])
+        found[-1][-1].append(_without_lines(cell))
     return found
 
 

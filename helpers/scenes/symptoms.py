@@ -7,6 +7,9 @@ from dataclasses import dataclass
 LESSONS = {1: "01_build_a_model", 2: "02_read_the_state_dict", 3: "03_inside_the_optimizer", 4: "04_save_and_load",
            5: "05_why_not_the_whole_model", 6: "06_when_keys_do_not_match", 7: "07_resume_exactly", 8: "08_share_safely"}
 
+EMPTY = "Type at least a word. A whole traceback works too."
+NONE = "Nothing fits. Try the last line of the error, or the name of the call that failed."
+
 
 @dataclass(frozen=True)
 class Symptom:

@@ -48,9 +48,8 @@ function prediction(box) {
   for (const button of box.querySelectorAll("button")) {
     button.addEventListener("click", () => {
       for (const other of box.querySelectorAll("button")) other.setAttribute("aria-pressed", other === button);
-      const right = button.dataset.state === "right";
       reply.dataset.state = button.dataset.state;
-      reply.textContent = `${right ? "✓ Right." : "✗ Not yet."} ${button.dataset.reply}`;
+      reply.textContent = button.dataset.reply;
     });
   }
 }
@@ -89,7 +88,7 @@ function finder(box) {
     if (!line.value.trim()) {
       found.textContent = empty;
     } else if (!hits.length) {
-      found.textContent = "Nothing fits. Try the last line of the error, or the name of the call that failed.";
+      found.textContent = found.dataset.none;
     } else {
       found.replaceChildren(...hits.map(entry));
     }

@@ -11,19 +11,10 @@ import urllib.request
 from pathlib import Path
 
 import axe_playwright_python
-from playwright.sync_api import Browser, Locator, Page, Playwright
-
-from publish.recap import chromium
+from playwright.sync_api import Locator, Page
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
 SETTINGS = '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}'
-
-
-def launch(playwright: Playwright) -> Browser:
-    """A headless browser of this machine."""
-    return playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
 
 
 NAME_OF = """element => {

@@ -39,20 +39,3 @@ def room(reachable):
     subprocess.run([sys.executable, str(DEPLOY / "class.py"), f"--users={USERS}", f"--prefix={PREFIX}", "--remove"], check=True)
     with OpenClass(USERS, PREFIX, 18200, "--memory=1200") as opened:
         yield opened
-
-
-@pytest.fixture(scope="session")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    sys.path.insert(0, str(ROOT / "tests" / "browser"))
-    from lab import chromium, launch
-
-    if chromium() is None:
-        if os.environ.get("BROWSER_TESTS") == "required":
-            pytest.fail("no Chromium on the PATH")
-        pytest.skip("no Chromium on the PATH")
-    with sync_playwright() as playwright:
-        running = launch(playwright)
-        yield running
-        running.close()

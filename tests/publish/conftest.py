@@ -1,22 +1,14 @@
 """Site and decks, built once from one run of the lessons, in a browser whose network is cut."""
 from __future__ import annotations
 
-import os
 import pickle
-import sys
-from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from playwright.sync_api import sync_playwright
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
-
-from lab import chromium, launch  # noqa: E402
-
-from publish import lessons as read  # noqa: E402
-from publish import site as build_site  # noqa: E402
-from publish import slides as build_slides  # noqa: E402
+from publish import lessons as read
+from publish import site as build_site
+from publish import slides as build_slides
 
 
 @pytest.fixture(scope="session")
@@ -43,18 +35,6 @@ def decks(lessons, tmp_path_factory):
     out = tmp_path_factory.mktemp("slides")
     build_slides.build(lessons, out)
     return out
-
-
-@pytest.fixture(scope="session")
-def browser():
-    if chromium() is None:
-        if os.environ.get("BROWSER_TESTS") == "required":
-            pytest.fail("no Chromium on the PATH")
-        pytest.skip("no Chromium on the PATH")
-    with sync_playwright() as playwright:
-        opened = launch(playwright)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
