@@ -1,6 +1,7 @@
 """A checkpoint's file: a torch zip with the digests of its entries, written by `write`, checked and read by `read`."""
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -9,8 +10,9 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,19 +42,30 @@ class _Bar(tqdm):
 
 
 class _Out:
-    """A file for torch.save that counts, and keeps the first error for later: torch's writer can not pass it on."""
+    """A file for torch.save that counts, takes the digest of each piece while it is written, by its place and size, and
+    keeps the first error for later: torch's writer can not pass it on. What is written goes to disk while the rest is."""
 
-    def __init__(self, file: BinaryIO, bar: tqdm) -> None:
-        self.file, self.bar, self.error = file, bar, None
+    def __init__(self, file: BinaryIO, bar: tqdm, pool: Executor) -> None:
+        self.file, self.bar, self.pool, self.error = file, bar, pool, None
+        self.at, self.digests, self.flushing = 0, {}, pool.submit(int)
 
     def write(self, data: Any) -> int:
         size = len(data)
         if self.error is None:
+            digest = partial(hashlib.sha256, data)
+            if size > entries.CHUNK:
+                digest = self.pool.submit(digest).result
             try:
-                self.file.write(data)
+                for k in range(0, size, entries.CHUNK):
+                    self.bar.update(self.file.write(data[k:k + entries.CHUNK]))
+                if self.flushing.done() and size > entries.CHUNK:
+                    self.flushing.result()
+                    self.flushing = self.pool.submit(os.fsync, self.file.fileno())
             except OSError as error:
                 self.error = error
-            self.bar.update(size)
+            finally:
+                self.digests[self.at, size] = digest().hexdigest()
+        self.at += size
         return size
 
     def flush(self) -> None:
@@ -60,7 +73,7 @@ class _Out:
 
 
 def write(path: Path, contents: Any, name: str, names: Sequence[Sequence[str]], size: int) -> None:
-    """Writes a new file whole, with the digests of what was really written, and flushes it to disk.
+    """Writes a new file whole, with the digests of what torch gave to be written, and flushes it to disk.
 
     `name` is what the file will be called, `names` the tensors behind each storage, `size` their bytes: up to 1 MB,
     the file is made in memory and written at once. Raises OSError.
@@ -76,23 +89,22 @@ def write(path: Path, contents: Any, name: str, names: Sequence[Sequence[str]], 
             entries.append(memory, len(listed), *_seal(listed, name, names, entries.digests(memory, listed)))
             file.write(memory.getbuffer())
         else:
-            _write_large(path, file, contents, name, names)
+            _write_large(file, contents, name, names)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _write_large(path: Path, file: BinaryIO, contents: Any, name: str, names: Sequence[Sequence[str]]) -> None:
-    with _bar(f"saving {name}") as bar:
-        out = _Out(file, bar)
+def _write_large(file: BinaryIO, contents: Any, name: str, names: Sequence[Sequence[str]]) -> None:
+    with _bar(f"saving {name}") as bar, ThreadPoolExecutor(2) as pool:
+        out = _Out(file, bar, pool)
         torch.save(contents, out)
-        if out.error:
-            raise out.error
-        file.flush()
-        with zipfile.ZipFile(file, "a") as book, ThreadPoolExecutor(1) as pool:
-            early = pool.submit(os.fsync, file.fileno())
-            found = entries.digests_apart(path, book.infolist(), bar.update)
-            early.result()
-            book.writestr(*_seal(book.infolist(), name, names, found))
+    if out.error:
+        raise out.error
+    out.flushing.result()
+    with zipfile.ZipFile(file, "a") as book:
+        found = {entry.filename.partition("/")[2]: out.digests.get((entries.start(file, entry), entry.file_size))
+                 or entries.digest(file, entry) for entry in book.infolist()}
+        book.writestr(*_seal(book.infolist(), name, names, found))
 
 
 def _seal(listed: Sequence[zipfile.ZipInfo], name: str, names: Sequence[Sequence[str]],

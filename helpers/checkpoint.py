@@ -33,7 +33,7 @@ DICTS, LISTS = (dict, OrderedDict, Counter), (list, tuple, set, torch.Size)
 def save(path: str | Path, contents: Mapping[str, Any], *, keep: int | None = None, best: bool = False) -> Path:
     """Writes `contents` to `path` so that a crash at any moment leaves the old file or the new one, never half of one.
 
-    A temporary file beside the target is written, checked, flushed to disk and renamed; then the folder is flushed.
+    A temporary file beside the target is written, flushed to disk and renamed; then the folder is flushed.
     With `keep`, older files whose names differ from this one's only in the last number are deleted, but for the last
     `keep` and the one last saved with `best=True`. A family of such names has one writer at a time.
     Raises TypeError or ValueError for contents that `load` would refuse, CheckpointError if it can not be written.

@@ -40,35 +40,37 @@ def digests(file: BinaryIO, entries: Sequence[zipfile.ZipInfo]) -> dict[str, str
 
 def digests_apart(path: Path, entries: Sequence[zipfile.ZipInfo], told: Callable[[int], Any]) -> dict[str, str]:
     """The same of a large file, by two threads, each with the file open for itself."""
-    def digest(entry: zipfile.ZipInfo) -> str:
+    def apart(entry: zipfile.ZipInfo) -> str:
         with open(path, "rb", buffering=0) as file:
-            return _digest(file, entry, told)
+            return digest(file, entry, told)
 
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip((entry.filename.partition("/")[2] for entry in entries), pool.map(digest, entries)))
+        return dict(zip((entry.filename.partition("/")[2] for entry in entries), pool.map(apart, entries)))
 
 
-def _digest(file: BinaryIO, entry: zipfile.ZipInfo, told: Callable[[int], Any]) -> str:
-    file.seek(_start(file, entry))
-    seen, left = hashlib.sha256(), entry.file_size
+def digest(file: BinaryIO, entry: zipfile.ZipInfo, told: Callable[[int], Any] = lambda _: None) -> str:
+    """SHA-256 of one entry, read piece by piece. Raises EOFError where the file ends before it."""
+    file.seek(start(file, entry))
+    seen, left, piece = hashlib.sha256(), entry.file_size, memoryview(bytearray(min(CHUNK, entry.file_size)))
     while left:
-        piece = file.read(min(CHUNK, left))
-        if not piece:
+        size = file.readinto(piece[:left])
+        if not size:
             raise EOFError("it ends too early")
-        seen.update(piece)
-        left -= len(piece)
-        told(len(piece))
+        seen.update(piece[:size])
+        left -= size
+        told(size)
     return seen.hexdigest()
 
 
-def _start(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
+def start(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
+    """Where the bytes of an entry begin, after the name and the padding that stand before them."""
     file.seek(entry.header_offset + 26)
     return entry.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
 
 
 def content(file: BinaryIO, entry: zipfile.ZipInfo) -> bytes:
     """The bytes of one entry, which are stored as they are. Raises EOFError where the file ends before them."""
-    file.seek(_start(file, entry))
+    file.seek(start(file, entry))
     found = file.read(entry.file_size)
     if len(found) < entry.file_size:
         raise EOFError("it ends too early")

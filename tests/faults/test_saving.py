@@ -90,7 +90,7 @@ def steps_of_a_save():
     """The calls inside a save that can be interrupted, and the way of writing that makes them."""
     both = [(archive.torch, "save"), (archive.os, "fsync"), (checkpoint.os, "replace"), (archive, "flush_folder"),
             (archive, "sweep")]
-    streamed = [(entries, "digests_apart"), (archive.zipfile.ZipFile, "writestr"), (archive._Out, "write")]
+    streamed = [(entries, "start"), (archive.zipfile.ZipFile, "writestr"), (archive._Out, "write")]
     return [(*step, "streamed") for step in [*both, *streamed]] + [
         (*step, "made in memory") for step in [*both, (entries, "digests"), (entries, "append")]]
 
