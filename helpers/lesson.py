@@ -4,6 +4,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn, optim
@@ -99,20 +100,27 @@ def roll(lr: float, momentum: float, steps: int = 40, height: Callable = bowl) -
 
 def resume(restore_model: bool, restore_optimizer: bool, steps: int = 10) -> tuple[list[float], list[float]]:
     """Losses of an uninterrupted run, and of one resumed at step 10 with only the ticked parts restored."""
+    saved, whole = _uninterrupted(steps)
+    other = build_model(SEED + 1)
+    other_optimizer = optim.SGD(other.parameters(), lr=0.01, momentum=0.9)
+    if restore_model:
+        other.load_state_dict(saved["model_state"])
+    if restore_optimizer:
+        other_optimizer.load_state_dict(copy.deepcopy(saved["optimizer_state"]))
+    inputs, targets = toy_data()
+    return list(whole), [train_step(other, other_optimizer, inputs, targets) for _ in range(steps)]
+
+
+@lru_cache(maxsize=4)
+def _uninterrupted(steps: int) -> tuple[dict, list[float]]:
+    """What was saved at step 10, and the losses of so many steps after it: the same for every resume."""
     inputs, targets = toy_data()
     model = build_model()
     optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     for _ in range(10):
         train_step(model, optimizer, inputs, targets)
     saved = copy.deepcopy({"model_state": model.state_dict(), "optimizer_state": optimizer.state_dict()})
-    other = build_model(SEED + 1)
-    other_optimizer = optim.SGD(other.parameters(), lr=0.01, momentum=0.9)
-    if restore_model:
-        other.load_state_dict(saved["model_state"])
-    if restore_optimizer:
-        other_optimizer.load_state_dict(saved["optimizer_state"])
-    return ([train_step(model, optimizer, inputs, targets) for _ in range(steps)],
-            [train_step(other, other_optimizer, inputs, targets) for _ in range(steps)])
+    return saved, [train_step(model, optimizer, inputs, targets) for _ in range(steps)]
 
 
 def two_layers(inputs: int, hidden: int, outputs: int, bias: bool) -> nn.Sequential:
