@@ -83,7 +83,8 @@ def tree(title: str, model: nn.Module) -> Picture:
     """The modules of a model as a tree, each key at the end of its path."""
     keys = describe.describe(model.state_dict(), model)
     names = [row.key for row in keys]
-    key_x = 300 + 44 * max([name.count(".") for name in names] + [0])
+    key_x = max([300] + [140 + 44 * name.count(".") + svg.width_of(name.rpartition(".")[2], 16, mono=True)
+                         for name in names])
     shape_x = key_x + max([svg.width_of(name, 16, mono=True) for name in names] + [160]) + 30
     body, y = [], 100.0
     for name, module in model.named_modules():
@@ -122,7 +123,7 @@ def _leaf(row: describe.Row, y: float) -> str:
 def bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, int]]]]) -> Picture:
     """Bytes as bars: for each label its parts as (kind, bytes), each part in the frame of its kind."""
     top = max(sum(size for _, size in parts) for _, parts in rows)
-    left = 50 + max(svg.width_of(label, 16) for label, _ in rows)
+    left = 60 + max(svg.width_of(label, 16) for label, _ in rows)
     body, said = [], []
     for k, (label, parts) in enumerate(rows):
         x, y = left, 74 + 54 * k

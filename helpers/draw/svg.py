@@ -73,7 +73,7 @@ def text(x: float, y: float, words: object, size: int = 15, color: str = INK, *,
 
 
 def width_of(words: object, size: int = 15, mono: bool = False) -> float:
-    """Width in pixels that a line takes at most in the two faces used here."""
+    """Width in pixels that a line takes in the two faces used here; many capitals or an m more make it a tenth wider."""
     return len(str(words)) * size * (0.602 if mono else 0.56)
 
 

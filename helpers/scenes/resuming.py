@@ -55,7 +55,8 @@ class Killed:
         rows = [(what, ("yes", "bit for bit the same") if all(said[k] for k in keys) else ("no", "another run"))
                 for what, keys in names.items()]
         again = len(first) + len(second) - self.steps
-        return draw.table(f"Killed after step {at}, went on from step {int(second[0][0]) - 1}: {again} steps done twice",
+        twice = f"{again} step{'s' * (again != 1)} done twice"
+        return draw.table(f"Killed after step {at}, went on from step {int(second[0][0]) - 1}: {twice}",
                           ["after the last step", "compared with the run that was never stopped"], rows)
 
     def frames(self, at: int) -> Iterator[Picture]:
