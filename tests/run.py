@@ -1,6 +1,7 @@
 """Runs every test, layer by layer, and says at the end what passed. `make test` calls it.
 
-Layers run one after the other, most of them spread over two workers; the browser has the machine to itself.
+Layers run one after the other, most of them spread over two workers with one thread each; the browser and the class have
+the machine to themselves.
 """
 from __future__ import annotations
 
@@ -16,20 +17,21 @@ sys.path.insert(0, str(ROOT / "tests" / "notebooks"))
 
 from beats import write_doubled  # noqa: E402
 
+TWO = ["-n", "2", "--dist", "worksteal"]
 NBVAL = ["--nbval", "--nbval-cell-timeout=300", "-n", "2", "--dist", "loadscope", "-p", "no:cacheprovider"]
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def layers(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
     """Name → pytest's arguments and the environment on top of this one."""
     return {
-        "unit, exercises, template": (["tests/unit", "tests/exercises", "tests/notebooks", "-n", "2"], {}),
+        "unit, exercises, template": (["tests/unit", "tests/exercises", "tests/notebooks", *TWO], ONE_THREAD),
         "notebooks": (["notebooks", *NBVAL], {}),
-        "notebooks on the plainest CPU kernels": (["notebooks", *NBVAL], {"ATEN_CPU_CAPABILITY": "default"}),
-        "notebooks with every beat run twice": ([str(folder), *NBVAL, f"--rootdir={folder}", "-c", os.devnull], {}),
-        "faults": (["tests/faults", "-n", "2"], {}),
-        "front door": (["tests/front_door"], {}),
+        "notebooks on the plainest CPU kernels": (["notebooks", *NBVAL], {"ATEN_CPU_CAPABILITY": "default", **ONE_THREAD}),
+        "notebooks with every beat run twice": ([str(folder), *NBVAL, f"--rootdir={folder}", "-c", os.devnull], ONE_THREAD),
+        "front door and faults": (["tests/front_door", "tests/faults", *TWO], {}),
         "class": (["tests/deploy"], {}),
-        "site and slides": (["tests/publish", "-n", "2"], {}),
+        "site and slides": (["tests/publish", *TWO], ONE_THREAD),
         "browser": (["tests/browser"], {}),
     }
 

@@ -65,7 +65,7 @@ def test_every_flipbook_moves_by_keys_and_shows_the_right_frame(page, site, less
             assert figure.evaluate(SAME, book.frames[wanted])
             assert slider.get_attribute("aria-valuetext") == f"{wanted} of {last}"
         if name[:2] != "03":
-            continue
+            page.keyboard.press("ArrowLeft")
         figure.get_by_role("button", name="Play").press("Space")
         page.wait_for_function("([f, last]) => f.dataset.shown === last", arg=[figure.element_handle(), str(last)])
         assert figure.evaluate(SAME, book.frames[last])
