@@ -174,6 +174,7 @@ def test_a_learner_in_a_real_browser_moves_a_slider(room, browser):
     page.wait_for_selector(".jp-Notebook .jp-CodeCell")
     page.goto(f"{room.hub}/user/{PREFIX}03/lab/workspaces/own/tree/notebooks/03_inside_the_optimizer.ipynb")
     page.wait_for_selector(".jp-Notebook .jp-OutputArea img[alt]")
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
     page.click(".jp-NotebookPanel-toolbar [data-jp-item-name='restart-and-run'] jp-button, "
                ".jp-NotebookPanel-toolbar [data-jp-item-name='restart-and-run'] button")
     page.click(".jp-Dialog button.jp-mod-accept")
@@ -189,9 +190,28 @@ def test_a_learner_in_a_real_browser_moves_a_slider(room, browser):
     page.close()
 
 
-def test_idle_servers_are_looked_for(room):
-    assert any("jupyterhub_idle_culler" in " ".join(process.cmdline()) and process.ppid() == room.process.pid
-               for process in psutil.process_iter() if process.username() == "root")
+def test_idle_servers_are_ended(room):
+    def processes(user, word):
+        return [process for process in psutil.process_iter(["username", "cmdline", "ppid"])
+                if process.info["username"] == user and word in " ".join(process.info["cmdline"] or [])]
+
+    async def there():
+        async with room.visitor(1) as visitor:
+            await visitor.log_in()
+
+    asyncio.run(there())
+    culler, = [process for process in processes("root", "jupyterhub_idle_culler") if process.info["ppid"] == room.process.pid]
+    assert "--timeout=3600" in culler.info["cmdline"] and processes(ONE, "jupyterhub-singleuser")
+    impatient = subprocess.Popen([sys.executable, "-m", "jupyterhub_idle_culler", "--timeout=1", "--cull-every=1"],
+                                 env=culler.environ(), stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 60
+        while processes(ONE, "jupyterhub-singleuser"):
+            assert time.monotonic() < end and impatient.poll() is None, room.log()[-2000:]
+            time.sleep(0.5)
+    finally:
+        impatient.terminate()
+        impatient.wait()
 
 
 def test_values_for_kubernetes_say_what_the_readme_says():
