@@ -164,6 +164,30 @@ def test_one_who_eats_memory_or_time_does_not_take_the_others_down(room):
     asyncio.run(story())
 
 
+def test_idle_servers_are_ended(room):
+    def processes(user, word):
+        return [process for process in psutil.process_iter(["username", "cmdline", "ppid"])
+                if process.info["username"] == user and word in " ".join(process.info["cmdline"] or [])]
+
+    async def there():
+        async with room.visitor(1) as visitor:
+            await visitor.log_in()
+
+    asyncio.run(there())
+    culler, = [process for process in processes("root", "jupyterhub_idle_culler") if process.info["ppid"] == room.process.pid]
+    assert "--timeout=3600" in culler.info["cmdline"] and processes(ONE, "jupyterhub-singleuser")
+    impatient = subprocess.Popen([sys.executable, "-m", "jupyterhub_idle_culler", "--timeout=1", "--cull-every=1"],
+                                 env=culler.environ(), stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 60
+        while processes(ONE, "jupyterhub-singleuser"):
+            assert time.monotonic() < end and impatient.poll() is None, room.log()[-2000:]
+            time.sleep(0.5)
+    finally:
+        impatient.terminate()
+        impatient.wait()
+
+
 def test_a_learner_in_a_real_browser_moves_a_slider(room, browser):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(60_000)
@@ -188,30 +212,6 @@ def test_a_learner_in_a_real_browser_moves_a_slider(room, browser):
                            arg=before)
     assert shown.text_content().startswith("Step 60")
     page.close()
-
-
-def test_idle_servers_are_ended(room):
-    def processes(user, word):
-        return [process for process in psutil.process_iter(["username", "cmdline", "ppid"])
-                if process.info["username"] == user and word in " ".join(process.info["cmdline"] or [])]
-
-    async def there():
-        async with room.visitor(1) as visitor:
-            await visitor.log_in()
-
-    asyncio.run(there())
-    culler, = [process for process in processes("root", "jupyterhub_idle_culler") if process.info["ppid"] == room.process.pid]
-    assert "--timeout=3600" in culler.info["cmdline"] and processes(ONE, "jupyterhub-singleuser")
-    impatient = subprocess.Popen([sys.executable, "-m", "jupyterhub_idle_culler", "--timeout=1", "--cull-every=1"],
-                                 env=culler.environ(), stderr=subprocess.DEVNULL)
-    try:
-        end = time.monotonic() + 60
-        while processes(ONE, "jupyterhub-singleuser"):
-            assert time.monotonic() < end and impatient.poll() is None, room.log()[-2000:]
-            time.sleep(0.5)
-    finally:
-        impatient.terminate()
-        impatient.wait()
 
 
 def test_values_for_kubernetes_say_what_the_readme_says():
