@@ -13,6 +13,7 @@ from helpers.draw.svg import Picture
 from helpers.draw.tensors import grid
 
 Cell = str | tuple[str, str]
+WIDE = 168
 
 
 @dataclass(frozen=True)
@@ -28,32 +29,41 @@ class Station:
 
 
 def stations(title: str, stops: Sequence[Station], arrows: Sequence[tuple[str, str]], *, alt: str,
-             scale: float = 1.0) -> Picture:
-    """Boxes from left to right; each arrow has a line above it (what is called) and one below (what holds).
+             scale: float = 1.0, columns: int = 3, hops: int | None = None) -> Picture:
+    """Boxes from left to right, and back in the row below; an arrow says what is called, and below that what holds.
 
-    A stop that is not `reached` yet, and the arrow to it, are drawn faint.
+    Only the first `hops` arrows are drawn, all if it is None; a stop that is not `reached` yet is drawn faint.
     """
-    wide, gap = 168, 30 + max([svg.width_of(line, 14, mono=True) for pair in arrows for line in pair] + [60])
-    body = []
-    for k, stop in enumerate(stops):
-        x = 28 + k * (wide + gap)
-        body.append(_stop(stop, x, wide, scale))
-        above, below = arrows[k - 1] if k else ("", "")
-        if above:
-            body += [svg.arrow(x - gap + 8, 130, x - 8, 130),
-                     svg.text(x - gap / 2, 118, above, 14, mono=True, anchor="middle"),
-                     svg.text(x - gap / 2, 154, below, 14, svg.SOFT, anchor="middle")]
-    return svg.card(28 + len(stops) * (wide + gap) - gap + 28, 222, title, alt, "".join(body))
+    gap = 30 + max([svg.width_of(line, 14, mono=True) for pair in arrows for line in pair] + [60])
+    places = []
+    for k in range(len(stops)):
+        row, column = divmod(k, columns)
+        places.append((28 + (column if row % 2 == 0 else columns - 1 - column) * (WIDE + gap), 72 + row * 200))
+    body = [_stop(stop, *place, scale) for stop, place in zip(stops, places)]
+    body += [_hop(*words, *place, *last) for words, last, place in zip(arrows[:hops], places, places[1:])]
+    return svg.card(max(x for x, _ in places) + WIDE + 28, places[-1][1] + 150, title, alt, "".join(body))
 
 
-def _stop(stop: Station, x: float, wide: float, scale: float) -> str:
+def _hop(above: str, below: str, x: float, y: float, last_x: float, last_y: float) -> str:
+    if x == last_x:
+        middle = x + WIDE / 2
+        return (svg.arrow(middle, last_y + 130, middle, y - 8)
+                + svg.text(middle - 14, y - 46, above, 14, mono=True, anchor="end")
+                + svg.text(middle - 14, y - 26, below, 14, svg.SOFT, anchor="end"))
+    start, end = (last_x + WIDE + 8, x - 8) if x > last_x else (last_x - 8, x + WIDE + 8)
+    middle = (start + end) / 2
+    return (svg.arrow(start, y + 58, end, y + 58) + svg.text(middle, y + 46, above, 14, mono=True, anchor="middle")
+            + svg.text(middle, y + 82, below, 14, svg.SOFT, anchor="middle"))
+
+
+def _stop(stop: Station, x: float, y: float, scale: float) -> str:
     if not stop.reached:
-        return (svg.box(x, 72, wide, 122, fill="#f3f4f1", dash="5 4")
-                + svg.text(x + 14, 98, stop.name, 16, svg.SOFT))
-    body = svg.box(x, 72, wide, 122, disk=stop.disk) + svg.text(x + 14, 98, stop.name, 16, bold=True)
+        return (svg.box(x, y, WIDE, 122, fill="#f3f4f1", dash="5 4")
+                + svg.text(x + 14, y + 26, stop.name, 16, svg.SOFT))
+    body = svg.box(x, y, WIDE, 122, disk=stop.disk) + svg.text(x + 14, y + 26, stop.name, 16, bold=True)
     if stop.tensor is not None:
-        body += grid(describe.cells(stop.tensor, 1, 2), stop.kind, x + 20, 112, scale)[0]
-    return body + svg.text(x + 14, 182, stop.note, 13, svg.SOFT)
+        body += grid(describe.cells(stop.tensor, 1, 2), stop.kind, x + 20, y + 40, scale)[0]
+    return body + svg.text(x + 14, y + 110, stop.note, 13, svg.SOFT)
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], *, alt: str = "") -> Picture:

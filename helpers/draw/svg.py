@@ -140,11 +140,11 @@ def box(x: float, y: float, width: float, height: float, *, stroke: str = LINE, 
 
 
 def arrow(x1: float, y1: float, x2: float, y2: float, color: str = SOFT) -> str:
-    """A straight horizontal arrow."""
-    tip = 8 if x2 > x1 else -8
-    return (el("path", d=f"M{number(x1)} {number(y1)}L{number(x2 - tip)} {number(y2)}", stroke=color,
-               stroke_width=1.8, fill="none")
-            + el("path", d=f"M{number(x2)} {number(y2)}l{-tip} -5v10z", fill=color))
+    """A straight arrow to the left, to the right or down."""
+    tip = 0 if x1 == x2 else 8 if x2 > x1 else -8
+    line, head = (f"L{number(x2 - tip)} {number(y2)}", f"l{-tip} -5v10z") if tip else (f"V{number(y2 - 8)}", "l-5 -8h10z")
+    return (el("path", d=f"M{number(x1)} {number(y1)}{line}", stroke=color, stroke_width=1.8, fill="none")
+            + el("path", d=f"M{number(x2)} {number(y2)}{head}", fill=color))
 
 
 def scale_bar(x: float, y: float, scale: float, *, beyond: bool = False) -> str:

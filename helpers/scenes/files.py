@@ -25,7 +25,7 @@ def journey() -> Picture:
     stops = [Station("model", "01: tensors in modules"), Station("state dict", "02: names and tensors"),
              Station("file", "04: bytes on disk", disk=True), Station("another model", "same answers")]
     arrows = [("state_dict()", "lesson 02"), ("torch.save", "lessons 04, 05"), ("load_state_dict", "lesson 04")]
-    return draw.stations("What a model remembers, and where it goes", stops, arrows,
+    return draw.stations("What a model remembers, and where it goes", stops, arrows, columns=2,
                          alt="Model, state_dict (lesson 02), state dict, torch.save (lessons 04 and 05), file, "
                              "load_state_dict (lesson 04), another model. The optimizer beside it is lesson 03.")
 
@@ -54,13 +54,9 @@ def round_trip_frames() -> list[Picture]:
         if k < 4:
             shown[4] = Station("model B", "before loading", old[key])
         ties = [_tie(chain[i], chain[i + 1], i) for i in range(4)]
-        frames.append(draw.stations(title, shown, _until(list(zip(calls, ties)), k), scale=1,
+        frames.append(draw.stations(title, shown, list(zip(calls, ties)), hops=k,
                                     alt=f"2.weight at {stops[k][0]}: {signed(chain[k][0, 0])}, {signed(chain[k][0, 1])}."))
     return frames
-
-
-def _until(arrows: list[tuple[str, str]], reached: int) -> list[tuple[str, str]]:
-    return [pair if i < reached else ("", "") for i, pair in enumerate(arrows)]
 
 
 def _tie(one: Tensor, other: Tensor, hop: int) -> str:

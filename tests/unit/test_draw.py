@@ -1,5 +1,6 @@
 """Every picture is well-formed SVG with a title and words, whatever it is drawn from."""
 import math
+import re
 import xml.etree.ElementTree as xml
 
 import pytest
@@ -129,8 +130,18 @@ def test_flow_hides_and_strikes():
 
 def test_stations_draw_only_what_is_reached():
     stops = [Station("a", "n", torch.ones(2)), Station("b", disk=True), Station("c", reached=False)]
-    seen = words(draw.stations("Way", stops, [("call", "holds"), ("", "")], alt="Words."))
-    assert "call" in seen and "holds" in seen and seen.count("+1.00") == 2
+    seen = words(draw.stations("Way", stops, [("call", "holds"), ("later", "")], alt="Words.", hops=1))
+    assert "call" in seen and "holds" in seen and "later" not in seen and seen.count("+1.00") == 2
+
+
+def test_stations_come_back_in_the_row_below():
+    stops, arrows = [Station(name) for name in "abcd"], [("out", ""), ("down", ""), ("back", "")]
+    svg = draw.stations("Way", stops, arrows, alt="Words.", columns=2).svg
+    places = {word: (float(x), float(y)) for x, y, word in
+              re.findall(r'<text x="([\d.]+)" y="([\d.]+)"[^>]*>(\w+)</text>', svg)}
+    assert places["a"][0] == places["d"][0] < places["b"][0] == places["c"][0]
+    assert places["a"][1] == places["b"][1] < places["down"][1] < places["c"][1] == places["d"][1]
+    assert places["a"][0] < places["out"][0] < places["b"][0] and places["d"][0] < places["back"][0] < places["c"][0]
 
 
 def test_table_marks_have_signs():
