@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -69,12 +70,10 @@ class OpenClass:
             for process in [*below, self.process]:
                 process.kill()
             self.process.wait()
-        for process in psutil.process_iter():
-            try:
-                if process.username().startswith(self.prefix):
-                    process.kill()
-            except psutil.Error:
-                continue
+        self.left = processes(self.prefix)
+        for process in self.left:
+            with suppress(psutil.Error):
+                process.kill()
         subprocess.run([*self.command, "--remove"], env=self.environment, check=True)
         self.folder.cleanup()
 
@@ -92,15 +91,22 @@ async def learner(visitor: Visitor) -> list[float]:
         return [there - start, ran - there, sorted(moved)[len(moved) // 2]]
 
 
+def processes(prefix: str) -> list[psutil.Process]:
+    """All processes of the learners."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.username().startswith(prefix) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
 def memory(prefix: str) -> float:
     """MB of all processes of the learners, shared pages divided among those that share them (PSS)."""
     total = 0
-    for process in psutil.process_iter():
-        try:
-            if process.username().startswith(prefix):
-                total += process.memory_full_info().pss
-        except psutil.Error:
-            continue
+    for process in processes(prefix):
+        with suppress(psutil.Error):
+            total += process.memory_full_info().pss
     return total / 2**20
 
 

@@ -214,11 +214,27 @@ def test_a_learner_in_a_real_browser_moves_a_slider(room, browser):
     page.close()
 
 
-def test_values_for_kubernetes_say_what_the_readme_says():
+def values():
     import yaml
 
-    values = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text(encoding="utf-8"))
-    user = values["singleuser"]
-    assert user["memory"]["limit"] and user["cpu"]["limit"] and user["image"]["name"] and values["cull"]["enabled"]
-    assert values["proxy"]["service"]["type"] == "ClusterIP" and "password" not in str(values).lower()
-    assert Path(ROOT / "docs" / "teaching.md").is_file()
+    return yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text(encoding="utf-8"))
+
+
+def test_values_for_kubernetes_say_what_the_readme_says():
+    user = values()["singleuser"]
+    assert user["memory"]["limit"] and user["cpu"]["limit"] and user["image"]["name"] and values()["cull"]["enabled"]
+    assert values()["proxy"]["service"]["type"] == "ClusterIP" and "password" not in str(values()).lower()
+
+
+def test_a_home_without_lessons_gets_them_and_keeps_what_was_changed(tmp_path):
+    shell, flag, line = values()["singleuser"]["lifecycleHooks"]["postStart"]["exec"]["command"]
+    environment = {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "LANG": "C.UTF-8"}
+    lesson = tmp_path / "notebooks" / "00_start_here.ipynb"
+    for _ in range(2):
+        done = subprocess.run([shell, flag, line.replace("/srv/lessons", str(ROOT))], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "docs" / "teaching.md").is_file() and "already signed" in subprocess.run(
+            ["jupyter", "trust", str(lesson)], env=environment, capture_output=True, text=True).stdout.lower()
+        assert lesson.read_text().endswith("\n")
+        lesson.write_text(lesson.read_text() + "\n")
+    assert lesson.read_text().endswith("\n\n")
