@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from benchmarks.measure import Line
 
-SIZES = {"10 kB": (2_500, 60), "10 MB": (2_500_000, 15), "1 GB": (250_000_000, 12)}
+SIZES = {"10 kB": (2_500, 200), "10 MB": (2_500_000, 15), "1 GB": (250_000_000, 12)}
 RUN = """
 import hashlib, json, os, sys, time
 import torch
