@@ -133,7 +133,7 @@ def lesson_07() -> list[Move]:
     moves = []
     for part in scenes.PARTS:
         kept = kept | {part: not kept[part]}
-        moves.append(Move("scenes.forgotten, ", labels.get(part, part), ("Space",), title(scenes.forgotten(**kept))))
+        moves.append(Move("scenes.forgotten,", labels.get(part, part), ("Space",), title(scenes.forgotten(**kept))))
     return [*flipbook("runs.frames", "moment", frames, 25), *killed, *moves]
 
 
