@@ -117,8 +117,8 @@ def _module(name: str, model: nn.Module | None, start: float, end: float, anchor
     label = svg.clip(name or "(top)", 12)
     body = svg.box(28, middle - 26, 190, 52, fill="#ffffff" if anchors else "#f3f4f1",
                    dash=None if anchors else "5 4")
-    body += svg.text(42, middle + 6, label, 17, mono=True, bold=True)
-    x = 42 + svg.width_of(label, 17, mono=True) + 14
+    body += svg.text(40, middle + 6, label, 17, mono=True, bold=True)
+    x = 40 + svg.width_of(label, 17, mono=True) + 10
     body += svg.text(x, middle + (5 if anchors else -2), svg.clip(kind, int((212 - x) / 7.2)) if x < 190 else "", 14)
     if not anchors:
         body += svg.text(x, middle + 16, "nothing to remember", 11, svg.SOFT)

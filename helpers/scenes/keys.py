@@ -1,6 +1,7 @@
 """Scenes of lesson 06: checkpoints whose keys do not match the model's, each really made, and rules that rename keys."""
 from __future__ import annotations
 
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -96,8 +97,9 @@ def rename_and_load(state: Mapping[str, Tensor], model: nn.Module, rules: Sequen
         new = renamed(list(state), rules)
         model.load_state_dict({new[key]: value for key, value in state.items()})
     except (ValueError, RuntimeError) as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        return draw.table("It did not load", ["what it said"], [(("no", line[:96]),) for line in lines])
+        lines = [textwrap.wrap(line, 92) for line in str(error).splitlines()]
+        rows = [("\u00a0" * 4 + part if k else ("no", part),) for parts in lines for k, part in enumerate(parts)]
+        return draw.table("It did not load", ["what it said"], rows)
     loaded = model.state_dict()
     rows = [(old, now, ("yes", "equal, number for number") if torch.equal(state[old], loaded[now])
              else ("no", "other numbers")) for old, now in new.items()]

@@ -33,7 +33,7 @@ def test_the_rename_lab_ends_in_a_load_that_is_verified():
     state, model = scenes.old_naming()
     *lines, button, page = widgets.rename_lab(state, model).children
     button.click()
-    assert "It did not load" in page.value
+    assert "It did not load" in page.value and "fc2.bias" in page.value
     for line, rule in zip(lines, ["module.net. ->", "fc1 -> encoder", "fc2 -> head"]):
         line.value = rule
     assert "Every key has its place" in page.value
