@@ -17,7 +17,11 @@ LABEL = {"description_width": "initial"}
 
 
 def flipbook(frames: Sequence[Picture], label: str = "step", still: int = 0) -> View:
-    """▶ Frames moved by a slider and a Play button, linked in the browser; the still is frame `still`."""
+    """▶ Frames moved by a slider and a Play button, linked in the browser; the still is frame `still`.
+
+    The kernel only tells Play, when it is pressed, where the slider stands: a link that told it at every key would cost
+    as much as all others together.
+    """
     if not frames:
         raise ValueError("Got no frames; wanted at least one picture.")
     last = len(frames) - 1
@@ -27,7 +31,8 @@ def flipbook(frames: Sequence[Picture], label: str = "step", still: int = 0) -> 
                            layout={"display": "none"})
     button = ipywidgets.ToggleButton(False, description="Play", icon="play", layout={"width": "90px"})
     ipywidgets.jslink((steps, "value"), (pages, "selected_index"))
-    ipywidgets.jslink((play, "value"), (steps, "value"))
+    ipywidgets.jsdlink((play, "value"), (steps, "value"))
+    button.observe(lambda change: change["new"] and play.set_trait("value", steps.value % max(last, 1)), "value")
     ipywidgets.jslink((button, "value"), (play, "playing"))
     return View([ipywidgets.HBox([button, play, *_named(steps).children]), pages], frames[still])
 

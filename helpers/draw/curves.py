@@ -5,9 +5,13 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from helpers.draw import svg
 from helpers.draw.svg import Picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 STROKES = [(svg.INK, "-", 2.4), ("#a8461a", "--", 2.4), ("#2a52a8", "-.", 2.4), ("#6b3fa0", ":", 3.0)]
 
@@ -17,12 +21,9 @@ def curves(title: str, series: Mapping[str, Sequence[float]], *, across: str, up
 
     Values are drawn to four decimals, so that the picture is the same on every CPU.
     """
-    from matplotlib.figure import Figure
-
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(9, 3.4))
-    axes = figure.add_axes((0.09, 0.17, 0.65, 0.76))
+    axes = _axes()
+    for line in list(axes.lines):
+        line.remove()
     names = ""
     for k, ((name, values), (color, dash, width)) in enumerate(zip(series.items(), STROKES)):
         axes.plot(range(1, len(values) + 1), [round(value, 4) for value in values], color=color, linestyle=dash,
@@ -31,14 +32,28 @@ def curves(title: str, series: Mapping[str, Sequence[float]], *, across: str, up
         y = 80 + 28 * k
         names += svg.el("path", d=f"M520 {y}h44", stroke=color, stroke_width=width, stroke_dasharray=strokes)
         names += svg.text(574, y + 5, name, 15)
-    for axis, words in ((axes.xaxis, across), (axes.yaxis, up)):
-        axis.set_label_text(words, fontsize=14, color=svg.INK)
+    axes.relim()
+    axes.autoscale()
+    axes.xaxis.set_label_text(across)
+    axes.yaxis.set_label_text(up)
+    right = 574 + max(svg.width_of(name, 15) for name in series)
+    return svg.card(max(704, right + 28), 318, title, alt,
+                    svg.el("g", _inner(axes.figure), transform="translate(28 58)") + names)
+
+
+@lru_cache(maxsize=1)
+def _axes() -> Axes:
+    """One frame for all curves: to make a new one takes as long as to draw it."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    axes = Figure(figsize=(9, 3.4)).add_axes((0.09, 0.17, 0.65, 0.76))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_label_text("", fontsize=14, color=svg.INK)
         axis.set_major_locator(MaxNLocator(5, integer=axis is axes.xaxis))
     axes.tick_params(labelsize=13, colors=svg.INK)
     axes.spines[["top", "right"]].set_visible(False)
-    right = 574 + max(svg.width_of(name, 15) for name in series)
-    return svg.card(max(704, right + 28), 318, title, alt,
-                    svg.el("g", _inner(figure), transform="translate(28 58)") + names)
+    return axes
 
 
 def surface(title: str, height: Callable, path: Sequence[tuple[float, float]], *, alt: str) -> Picture:

@@ -16,6 +16,17 @@ def test_a_flipbook_is_linked_in_the_browser():
     assert book.still is FRAMES[2]
 
 
+@pytest.mark.parametrize("at, begins", [(1, 1), (3, 0)])
+def test_play_begins_where_the_slider_stands_and_at_the_end_anew(at, begins):
+    (button, play, slider, _) = widgets.flipbook(FRAMES, still=2).children[0].children
+    slider.value = at
+    button.value = True
+    assert play.value == begins
+    play.value = 3
+    button.value = False
+    assert play.value == 3
+
+
 def test_a_flipbook_of_nothing():
     with pytest.raises(ValueError, match="no frames"):
         widgets.flipbook([])
