@@ -20,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from helpers import entries, imports
+from helpers.entries import Entry
 
 try:
     import fcntl
@@ -42,8 +43,8 @@ class _Bar(tqdm):
 
 
 class _Out:
-    """A file for torch.save that counts, takes the digest of each piece while it is written, by its place and size, and
-    keeps the first error for later: torch's writer can not pass it on. What is written goes to disk while the rest is."""
+    """A file for torch.save that takes the digest of each piece while it is written, by its place and size, flushes what
+    is written meanwhile, and keeps the first error for later: torch's writer can not pass it on."""
 
     def __init__(self, file: BinaryIO, bar: tqdm, pool: Executor) -> None:
         self.file, self.bar, self.pool, self.error = file, bar, pool, None
@@ -85,7 +86,7 @@ def write(path: Path, contents: Any, name: str, names: Sequence[Sequence[str]], 
         if small:
             memory = io.BytesIO()
             torch.save(contents, memory)
-            listed = zipfile.ZipFile(memory).infolist()
+            listed = entries.listed(memory, memory.seek(0, os.SEEK_END))
             entries.append(memory, len(listed), *_seal(listed, name, names, entries.digests(memory, listed)))
             file.write(memory.getbuffer())
         else:
@@ -107,7 +108,7 @@ def _write_large(file: BinaryIO, contents: Any, name: str, names: Sequence[Seque
         book.writestr(*_seal(book.infolist(), name, names, found))
 
 
-def _seal(listed: Sequence[zipfile.ZipInfo], name: str, names: Sequence[Sequence[str]],
+def _seal(listed: Sequence[Entry | zipfile.ZipInfo], name: str, names: Sequence[Sequence[str]],
           found: Mapping[str, str]) -> tuple[str, bytes]:
     """The entry that holds the digests: its name and its bytes."""
     said = {"format": 1, "torch": torch.__version__, "name": name, "sha256": found,
@@ -124,26 +125,25 @@ def read(path: Path, name: str) -> Any:
         with open(path, "rb") as disk:
             size = os.fstat(disk.fileno()).st_size
             file = io.BytesIO(disk.read()) if size <= SMALL else disk
-            with zipfile.ZipFile(file) as book:
-                listed = book.infolist()
-                index = _index(path, file, listed, size)
-                checked = [entry for entry in listed if not entry.filename.endswith(INDEX)]
-                if file is disk:
-                    with _bar(f"checking {path.name}") as bar:
-                        found = entries.digests_apart(path, checked, bar.update)
-                else:
-                    found = entries.digests(file, checked)
-                _check(path, index, found)
-                if index["name"] != name:
-                    raise CheckpointError(f"{path.name!r} holds what was saved as {index['name']!r}: the files were swapped "
-                                          f"or renamed. If it was renamed, pass name={index['name']!r}.")
-                program = [entry for entry in listed if entry.filename.endswith("/data.pkl")]
-                if len(program) != 1:
-                    raise ValueError(f"it has {len(program)} entries data.pkl")
-                wanted = imports.refused(entries.content(file, program[0]))
-                if wanted:
-                    raise CheckpointError(f"{path.name!r} asks to import {wanted}, which a checkpoint of tensors never does. "
-                                          "It was not loaded: do not trust where it came from.")
+            listed = zipfile.ZipFile(disk).infolist() if file is disk else entries.listed(file, size)
+            index = _index(path, file, listed, size)
+            checked = [entry for entry in listed if not entry.filename.endswith(INDEX)]
+            if file is disk:
+                with _bar(f"checking {path.name}") as bar:
+                    found = entries.digests_apart(path, checked, bar.update)
+            else:
+                found = entries.digests(file, checked)
+            _check(path, index, found)
+            if index["name"] != name:
+                raise CheckpointError(f"{path.name!r} holds what was saved as {index['name']!r}: the files were swapped "
+                                      f"or renamed. If it was renamed, pass name={index['name']!r}.")
+            program = [entry for entry in listed if entry.filename.endswith("/data.pkl")]
+            if len(program) != 1:
+                raise ValueError(f"it has {len(program)} entries data.pkl")
+            wanted = imports.refused(entries.content(file, program[0]))
+            if wanted:
+                raise CheckpointError(f"{path.name!r} asks to import {wanted}, which a checkpoint of tensors never does. "
+                                      "It was not loaded: do not trust where it came from.")
     except FileNotFoundError:
         raise CheckpointError(f"There is no file {path.name!r}.") from None
     except (OSError, zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, EOFError) as error:
@@ -182,7 +182,7 @@ def _bar(label: str) -> tqdm:
     return _Bar(desc=label, unit="B", unit_scale=True, delay=2, leave=False)
 
 
-def _index(path: Path, file: BinaryIO, listed: Sequence[zipfile.ZipInfo], size: int) -> Mapping[str, Any]:
+def _index(path: Path, file: BinaryIO, listed: Sequence[Entry | zipfile.ZipInfo], size: int) -> Mapping[str, Any]:
     names = {entry.filename for entry in listed}
     if len(names) < len(listed) or len({name.partition("/")[0] for name in names}) != 1:
         raise ValueError("its list of entries is not torch's")

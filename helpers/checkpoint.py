@@ -44,18 +44,18 @@ def save(path: str | Path, contents: Mapping[str, Any], *, keep: int | None = No
         raise ValueError(f"Got keep={keep}; wanted at least 1, since the file just written is one of them.")
     held = _storages(contents)
     target = _real(Path(path))
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    part = (folder := target.parent) / f".{target.name}.{secrets.token_hex(4)}.part"
     so_far = f"Could not save {target.name!r}", "What was there before is untouched."
     try:
         mode = _mode(target)
         head, _, tail = _parted(target.name)
-        archive.sweep(target.parent, head, tail)
+        archive.sweep(folder, head, tail)
         archive.write(part, contents, target.name, [keys for _, keys in held], sum(size for size, _ in held))
         if mode is not None:
             part.chmod(mode)
         os.replace(part, target)
         so_far = f"Saved {target.name!r}, but not all that belongs to it", "No other checkpoint is lost."
-        archive.flush_folder(target.parent)
+        archive.flush_folder(folder)
         if best:
             _point(target)
         if keep is not None:
@@ -215,7 +215,7 @@ def _parted(name: str) -> tuple[str, int, str]:
 
 
 def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path
 
 
 def _up_to(path: Path) -> list[Path]:
