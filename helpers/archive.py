@@ -117,8 +117,10 @@ def _seal(listed: Sequence[Entry | zipfile.ZipInfo], name: str, names: Sequence[
 
 
 def read(path: Path, name: str) -> Any:
-    """The contents of a file that `write` wrote under that `name`, each entry checked before anything is unpickled.
+    """The contents of a file that `write` wrote under that `name`.
 
+    What is unpickled is checked before that; every entry is checked before anything is returned, in a large file while
+    torch reads it.
     Raises CheckpointError if there is no such file, it is damaged, renamed, or asks for more than tensors.
     """
     try:
@@ -128,18 +130,14 @@ def read(path: Path, name: str) -> Any:
             listed = zipfile.ZipFile(disk).infolist() if file is disk else entries.listed(file, size)
             index = _index(path, file, listed, size)
             checked = [entry for entry in listed if not entry.filename.endswith(INDEX)]
-            if file is disk:
-                with _bar(f"checking {path.name}") as bar:
-                    found = entries.digests_apart(path, checked, bar.update)
-            else:
-                found = entries.digests(file, checked)
-            _check(path, index, found)
-            if index["name"] != name:
-                raise CheckpointError(f"{path.name!r} holds what was saved as {index['name']!r}: the files were swapped "
-                                      f"or renamed. If it was renamed, pass name={index['name']!r}.")
             program = [entry for entry in listed if entry.filename.endswith("/data.pkl")]
             if len(program) != 1:
                 raise ValueError(f"it has {len(program)} entries data.pkl")
+            found = entries.digests(file, program if file is disk else checked)
+            _check(path, index, {**index["sha256"], **found} if file is disk else found)
+            if index["name"] != name:
+                raise CheckpointError(f"{path.name!r} holds what was saved as {index['name']!r}: the files were swapped "
+                                      f"or renamed. If it was renamed, pass name={index['name']!r}.")
             wanted = imports.refused(entries.content(file, program[0]))
             if wanted:
                 raise CheckpointError(f"{path.name!r} asks to import {wanted}, which a checkpoint of tensors never does. "
@@ -150,11 +148,22 @@ def read(path: Path, name: str) -> Any:
         raise CheckpointError(_damaged(path, error)) from error
     try:
         if file is disk:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return _read_large(path, index, checked)
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:
         raise CheckpointError(_damaged(path, error)) from error
+
+
+def _read_large(path: Path, index: Mapping[str, Any], checked: Sequence[zipfile.ZipInfo]) -> Any:
+    with _bar(f"checking {path.name}") as bar, ThreadPoolExecutor(1) as pool:
+        found = pool.submit(entries.digests_apart, path, checked, bar.update)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        finally:
+            _check(path, index, found.result())
 
 
 def sweep(folder: Path, head: str, tail: str) -> None:

@@ -84,7 +84,7 @@ def digests_apart(path: Path, entries: Sequence[zipfile.ZipInfo], told: Callable
 def digest(file: BinaryIO, entry: Entry | zipfile.ZipInfo, told: Callable[[int], Any] = lambda _: None) -> str:
     """SHA-256 of one entry, read piece by piece. Raises EOFError where the file ends before it."""
     file.seek(start(file, entry))
-    seen, left, piece = hashlib.sha256(), entry.file_size, memoryview(bytearray(min(CHUNK, entry.file_size)))
+    seen, left, piece = hashlib.sha256(), entry.file_size, memoryview(bytearray(min(4 * CHUNK, entry.file_size)))
     while left:
         size = file.readinto(piece[:left])
         if not size:
