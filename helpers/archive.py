@@ -158,12 +158,12 @@ def read(path: Path, name: str) -> Any:
 
 
 def _read_large(path: Path, index: Mapping[str, Any], checked: Sequence[zipfile.ZipInfo]) -> Any:
-    with _bar(f"checking {path.name}") as bar, ThreadPoolExecutor(1) as pool:
-        found = pool.submit(entries.digests_apart, path, checked, bar.update)
+    with _bar(f"checking {path.name}") as bar, ThreadPoolExecutor(2) as pool:
+        found = entries.digests_apart(pool, path, checked, bar.update)
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         finally:
-            _check(path, index, found.result())
+            _check(path, index, dict(found))
 
 
 def sweep(folder: Path, head: str, tail: str) -> None:

@@ -44,18 +44,18 @@ def save(path: str | Path, contents: Mapping[str, Any], *, keep: int | None = No
         raise ValueError(f"Got keep={keep}; wanted at least 1, since the file just written is one of them.")
     held = _storages(contents)
     target = _real(Path(path))
-    part = (folder := target.parent) / f".{target.name}.{secrets.token_hex(4)}.part"
+    part = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
     so_far = f"Could not save {target.name!r}", "What was there before is untouched."
     try:
         mode = _mode(target)
         head, _, tail = _parted(target.name)
-        archive.sweep(folder, head, tail)
+        archive.sweep(target.parent, head, tail)
         archive.write(part, contents, target.name, [keys for _, keys in held], sum(size for size, _ in held))
         if mode is not None:
             part.chmod(mode)
         os.replace(part, target)
         so_far = f"Saved {target.name!r}, but not all that belongs to it", "No other checkpoint is lost."
-        archive.flush_folder(folder)
+        archive.flush_folder(target.parent)
         if best:
             _point(target)
         if keep is not None:

@@ -7,8 +7,8 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -71,17 +71,17 @@ def digests(file: BinaryIO, entries: Sequence[Entry]) -> dict[str, str]:
     return {entry.filename.partition("/")[2]: hashlib.sha256(content(file, entry)).hexdigest() for entry in entries}
 
 
-def digests_apart(path: Path, entries: Sequence[zipfile.ZipInfo], told: Callable[[int], Any]) -> dict[str, str]:
-    """The same of a large file, by two threads, each with the file open for itself."""
-    def apart(entry: Entry | zipfile.ZipInfo) -> str:
+def digests_apart(pool: Executor, path: Path, entries: Sequence[zipfile.ZipInfo],
+                  told: Callable[[int], Any]) -> Iterator[tuple[str, str]]:
+    """The same of a large file, name by name, by the threads of `pool`, which begin at once and open the file themselves."""
+    def apart(entry: zipfile.ZipInfo) -> str:
         with open(path, "rb", buffering=0) as file:
             return digest(file, entry, told)
 
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip((entry.filename.partition("/")[2] for entry in entries), pool.map(apart, entries)))
+    return zip((entry.filename.partition("/")[2] for entry in entries), pool.map(apart, entries))
 
 
-def digest(file: BinaryIO, entry: Entry | zipfile.ZipInfo, told: Callable[[int], Any] = lambda _: None) -> str:
+def digest(file: BinaryIO, entry: zipfile.ZipInfo, told: Callable[[int], Any] = lambda _: None) -> str:
     """SHA-256 of one entry, read piece by piece. Raises EOFError where the file ends before it."""
     file.seek(start(file, entry))
     seen, left, piece = hashlib.sha256(), entry.file_size, memoryview(bytearray(min(4 * CHUNK, entry.file_size)))

@@ -29,7 +29,7 @@ class Station:
 
 
 def stations(title: str, stops: Sequence[Station], arrows: Sequence[tuple[str, str]], *, alt: str,
-             scale: float = 1.0, columns: int = 3, hops: int | None = None) -> Picture:
+             columns: int = 3, hops: int | None = None) -> Picture:
     """Boxes from left to right, and back in the row below; an arrow says what is called, and below that what holds.
 
     Only the first `hops` arrows are drawn, all if it is None; a stop that is not `reached` yet is drawn faint.
@@ -39,7 +39,7 @@ def stations(title: str, stops: Sequence[Station], arrows: Sequence[tuple[str, s
     for k in range(len(stops)):
         row, column = divmod(k, columns)
         places.append((28 + (column if row % 2 == 0 else columns - 1 - column) * (WIDE + gap), 72 + row * 200))
-    body = [_stop(stop, *place, scale) for stop, place in zip(stops, places)]
+    body = [_stop(stop, *place) for stop, place in zip(stops, places)]
     body += [_hop(*words, *place, *last) for words, last, place in zip(arrows[:hops], places, places[1:])]
     return svg.card(max(x for x, _ in places) + WIDE + 28, places[-1][1] + 150, title, alt, "".join(body))
 
@@ -56,13 +56,13 @@ def _hop(above: str, below: str, x: float, y: float, last_x: float, last_y: floa
             + svg.text(middle, y + 82, below, 14, svg.SOFT, anchor="middle"))
 
 
-def _stop(stop: Station, x: float, y: float, scale: float) -> str:
+def _stop(stop: Station, x: float, y: float) -> str:
     if not stop.reached:
         return (svg.box(x, y, WIDE, 122, fill="#f3f4f1", dash="5 4")
                 + svg.text(x + 14, y + 26, stop.name, 16, svg.SOFT))
     body = svg.box(x, y, WIDE, 122, disk=stop.disk) + svg.text(x + 14, y + 26, stop.name, 16, bold=True)
     if stop.tensor is not None:
-        body += grid(describe.cells(stop.tensor, 1, 2), stop.kind, x + 20, y + 40, scale)[0]
+        body += grid(describe.cells(stop.tensor, 1, 2), stop.kind, x + 20, y + 40, 1.0)[0]
     return body + svg.text(x + 14, y + 110, stop.note, 13, svg.SOFT)
 
 

@@ -165,22 +165,20 @@ def test_one_who_eats_memory_or_time_does_not_take_the_others_down(room):
 
 
 def test_idle_servers_are_ended(room):
-    def processes(user, word):
-        return [process for process in psutil.process_iter(["username", "cmdline", "ppid"])
-                if process.info["username"] == user and word in " ".join(process.info["cmdline"] or [])]
+    from measure import processes
 
     async def there():
         async with room.visitor(1) as visitor:
             await visitor.log_in()
 
     asyncio.run(there())
-    culler, = [process for process in processes("root", "jupyterhub_idle_culler") if process.info["ppid"] == room.process.pid]
-    assert "--timeout=3600" in culler.info["cmdline"] and processes(ONE, "jupyterhub-singleuser")
+    culler, = [child for child in psutil.Process(room.process.pid).children() if "jupyterhub_idle_culler" in child.cmdline()]
+    assert "--timeout=3600" in culler.cmdline() and processes(ONE)
     impatient = subprocess.Popen([sys.executable, "-m", "jupyterhub_idle_culler", "--timeout=1", "--cull-every=1"],
                                  env=culler.environ(), stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 60
-        while processes(ONE, "jupyterhub-singleuser"):
+        while processes(ONE):
             assert time.monotonic() < end and impatient.poll() is None, room.log()[-2000:]
             time.sleep(0.5)
     finally:
