@@ -13,6 +13,8 @@ from corpus import contents, equal, hostile, in_a_child, raw
 from helpers import checkpoint
 from helpers.checkpoint import CheckpointError
 
+pytestmark = pytest.mark.usefixtures("way")
+
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):

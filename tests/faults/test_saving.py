@@ -20,19 +20,11 @@ import pytest
 import torch
 from torch import nn, optim
 
-from corpus import contents, equal, in_a_child
+from corpus import LIMITS, contents, equal, in_a_child
 from helpers import archive, checkpoint, entries, lesson
 from helpers.checkpoint import CheckpointError
 
 PARTS = ".*.part"
-LIMITS = {"made in memory": archive.SMALL, "streamed": 0}
-
-
-@pytest.fixture(params=LIMITS)
-def way(request, monkeypatch):
-    """Both ways in which a file is written, whatever its size."""
-    monkeypatch.setattr(archive, "SMALL", LIMITS[request.param])
-    return request.param
 
 
 def state(step):
