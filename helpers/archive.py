@@ -144,7 +144,7 @@ def read(path: Path, name: str) -> Any:
                                       "It was not loaded: do not trust where it came from.")
     except FileNotFoundError:
         raise CheckpointError(f"There is no file {path.name!r}.") from None
-    except (OSError, zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, EOFError) as error:
+    except (OSError, zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, EOFError, RecursionError) as error:
         raise CheckpointError(_damaged(path, error)) from error
     try:
         if file is disk:
@@ -205,8 +205,12 @@ def _index(path: Path, file: BinaryIO, listed: Sequence[Entry | zipfile.ZipInfo]
     if zlib.crc32(text) != index.CRC:
         raise ValueError(f"the checksum of {INDEX} differs")
     said = json.loads(text)
-    if said.get("format") != 1:
-        raise ValueError(f"its digests are of format {said.get('format')!r}, not 1")
+    wanted = {"format": int, "name": str, "sha256": dict, "tensors": dict}
+    if not isinstance(said, dict) or not all(isinstance(said.get(key), kind) for key, kind in wanted.items()) \
+            or not all(isinstance(keys, list) for keys in said["tensors"].values()):
+        raise ValueError("its digests are not as save writes them")
+    if said["format"] != 1:
+        raise ValueError(f"its digests are of format {said['format']}, not 1")
     return said
 
 
@@ -214,7 +218,7 @@ def _check(path: Path, index: Mapping[str, Any], found: Mapping[str, str]) -> No
     for name in {**index["sha256"], **found}:
         if index["sha256"].get(name) != found.get(name):
             tensors = index["tensors"].get(name)
-            what = f"the numbers of {' and '.join(tensors)}" if tensors else f"the entry {name!r}"
+            what = f"the numbers of {' and '.join(map(str, tensors))}" if tensors else f"the entry {name!r}"
             raise CheckpointError(f"{path.name!r} is damaged: {what} differ from what was saved.")
 
 

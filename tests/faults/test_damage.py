@@ -5,12 +5,13 @@ import random
 import resource
 import shutil
 import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from corpus import contents, equal, hostile, in_a_child, raw
-from helpers import checkpoint
+from helpers import archive, checkpoint
 from helpers.checkpoint import CheckpointError
 
 pytestmark = pytest.mark.usefixtures("way")
@@ -121,6 +122,19 @@ def test_hostile_files_run_nothing_and_take_no_memory(tmp_path):
 
         assert in_a_child(refuse) == 0, name
     assert not marker.exists() and not (tmp_path.parent / "out").exists()
+
+
+@pytest.mark.parametrize("said", [
+    '[1]', '{"format": 1}', '"x"', '[' * 100_000, '{"format": 1, "name": "other.pth", "sha256": [], "tensors": {}}',
+    '{"format": 1, "name": "other.pth", "sha256": {}, "tensors": {"data/0": 5}}',
+    '{"format": 2, "name": "other.pth", "sha256": {}, "tensors": {}}'])
+def test_digests_that_nobody_would_write(tmp_path, said):
+    path, other = checkpoint.save(tmp_path / "run.pth", contents(0)), tmp_path / "other.pth"
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(other, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, said if name.endswith(archive.INDEX) else source.read(name))
+    with pytest.raises(CheckpointError, match="'other.pth' is damaged or no checkpoint"):
+        checkpoint.load(other)
 
 
 def test_falls_back_only_when_asked(tmp_path):
