@@ -1,33 +1,45 @@
 """A checkpoint that survives: written all or nothing, read back checked, put into its owners all or nothing.
 
-The file is what `torch.save` writes, a zip, with one entry more: `digests.json`, the SHA-256 of every other entry, the
-names of the tensors behind each storage, the file's own name and torch's version. `torch.load(path)` reads it too.
+The file is what `torch.save` writes. The dict in it carries its digests as an attribute, as torch's own state dicts carry
+`_metadata`: `torch.load(path)` reads the file too, and gives the same contents, in an OrderedDict.
 """
 from __future__ import annotations
 
-import copy
 import errno
+import io
+import json
 import os
-import random
 import re
 import secrets
 import stat
-import sys
+import threading
 import warnings
-from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from torch import Tensor, nn, optim
+from tqdm import tqdm
 
-from helpers import archive
-from helpers.archive import CheckpointError
+from helpers import family, owners
+from helpers.seal import CHUNK, Held, Told
 
-PLAIN = (type(None), bool, int, float, str, complex, torch.dtype)
-DICTS, LISTS = (dict, OrderedDict, Counter), (list, tuple, set, torch.Size)
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+
+FORMAT, SMALL = 2, 1 << 20
+_COPIES = re.compile(rb"c(_codecs\nencode|(builtins|__builtin__)\nbytearray|torch[.\w]*\n\w*Tensor|torch\._tensor\n\w+|"
+                    rb"torch\._utils\n_rebuild_(?!tensor_v[23]\n|parameter\n)\w+)\n")
+
+
+class CheckpointError(Exception):
+    """A checkpoint that can not be written, is damaged, or does not fit. The message is one sentence or two."""
 
 
 def save(path: str | Path, contents: Mapping[str, Any], *, keep: int | None = None, best: bool = False) -> Path:
@@ -38,28 +50,28 @@ def save(path: str | Path, contents: Mapping[str, Any], *, keep: int | None = No
     `keep` and the one last saved with `best=True`. A family of such names has one writer at a time.
     Raises TypeError or ValueError for contents that `load` would refuse, CheckpointError if it can not be written.
     """
-    if not isinstance(contents, Mapping):
+    if type(contents) not in (dict, OrderedDict):
         raise TypeError(f"Got {type(contents).__name__}; wanted a dict such as {{'model': model.state_dict()}}.")
     if keep is not None and keep < 1:
         raise ValueError(f"Got keep={keep}; wanted at least 1, since the file just written is one of them.")
-    held = _storages(contents)
+    held = Held(contents)
     target = _real(Path(path))
     part = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
     so_far = f"Could not save {target.name!r}", "What was there before is untouched."
     try:
         mode = _mode(target)
-        head, _, tail = _parted(target.name)
-        archive.sweep(target.parent, head, tail)
-        archive.write(part, contents, target.name, [keys for _, keys in held], sum(size for size, _ in held))
-        if mode is not None:
+        family.sweep(target)
+        with _progress(f"saving {target.name}", 2 * held.size) as told:
+            _write(part, _sealed(contents, held, target.name, told), told, held.size <= SMALL)
+        if mode not in (None, _mode(part)):
             part.chmod(mode)
         os.replace(part, target)
         so_far = f"Saved {target.name!r}, but not all that belongs to it", "No other checkpoint is lost."
-        archive.flush_folder(target.parent)
+        family.flush_folder(target.parent)
         if best:
-            _point(target)
+            family.point(target)
         if keep is not None:
-            _prune(target, keep)
+            family.prune(target, keep)
     except BaseException as error:
         with suppress(OSError):
             part.unlink()
@@ -80,94 +92,125 @@ def load(path: str | Path, into: Mapping[str, Any] | None = None, *, fallback: b
     Raises CheckpointError, which names the damaged tensor or the part that does not fit.
     """
     path = Path(path)
-    contents = _first_whole(path, name) if fallback else archive.read(path, name or _real(path).name)
-    if into:
-        _restore(contents, into)
+    contents = _first_whole(path, name) if fallback else _read(path, name or _real(path).name)
+    try:
+        owners.restore(contents, into or {})
+    except ValueError as error:
+        raise CheckpointError(f"{error} Nothing was loaded.") from error
     return contents
 
 
-def newest(folder: str | Path, pattern: str = "*.pth") -> Path | None:
-    """The file with the highest last number in its name, or None; whether it is whole, only `load` can say.
+class _Bar(tqdm):
+    """A bar that shows after two seconds. Its lock is this process's own: tqdm's is shared with forked processes, and
+    one that is killed while it holds that would stop every save of the others."""
 
-    Raises ValueError if the names differ in more than that number: then `pattern` must say which are meant.
-    """
-    found = {path: _parted(path.name) for path in Path(folder).glob(pattern)}
-    families = sorted({f"{head}*{tail}" for head, number, tail in found.values() if number >= 0})
-    if len(families) > 1:
-        raise ValueError(f"Got files named {' and '.join(families)} in {Path(folder).name!r}; wanted one kind. Pass pattern=.")
-    return max(found, key=lambda path: found[path][1], default=None)
+    _lock = threading.RLock()
+    monitor_interval = 0
 
 
-def best(folder: str | Path) -> Path | None:
-    """The file last saved with `best=True`, or None."""
-    pointer = Path(folder) / "best"
-    return pointer.with_name(pointer.read_text(encoding="utf-8")) if pointer.is_file() else None
+@contextmanager
+def _progress(label: str, total: int) -> Iterator[Told]:
+    if total <= SMALL:
+        yield lambda size: None
+    else:
+        with _Bar(desc=label, total=total, unit="B", unit_scale=True, delay=2, leave=False) as bar:
+            yield bar.update
 
 
-class Generators:
-    """The random numbers of Python, torch and, if it is imported, NumPy, as something with a state dict."""
+class _Out:
+    """A file for torch.save that keeps the first error for later: torch's writer can not pass it on."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where each generator stands, in types that `weights_only=True` lets pass."""
-        state: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            state["cuda"] = torch.cuda.get_rng_state_all()
-        if "numpy" in sys.modules:
-            held = sys.modules["numpy"].random.get_state(legacy=False)
-            inner = {"key": torch.from_numpy(held["state"]["key"].copy()), "pos": held["state"]["pos"]}
-            state["numpy"] = {**held, "state": inner, "gauss": float(held["gauss"])}
-        return state
+    def __init__(self, file: BinaryIO, told: Told) -> None:
+        self.file, self.told, self.error = file, told, None
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Puts each generator back to where it stood."""
-        random.setstate(state["python"])
-        torch.set_rng_state(state["torch"])
-        if "cuda" in state and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda"])
-        if "numpy" in state:
-            import numpy
+    def write(self, data: Any) -> int:
+        try:
+            for start in range(0, len(data) if self.error is None else 0, CHUNK):
+                self.told(self.file.write(data[start:start + CHUNK]))
+        except OSError as error:
+            self.error = error
+        return len(data)
 
-            inner = {"key": state["numpy"]["state"]["key"].numpy(), "pos": state["numpy"]["state"]["pos"]}
-            numpy.random.set_state({**state["numpy"], "state": inner})
+    def flush(self) -> None:
+        """Left to `_write`, which can say what went wrong."""
 
 
-def _storages(contents: Any) -> list[tuple[int, list[str]]]:
-    """Each storage, in the order in which torch.save meets it: its bytes and the names of the tensors that look into it."""
-    found: dict[int, tuple[int, list[str]]] = {}
-    for key, tensor in _tensors(contents, "", ()):
-        storage = tensor.untyped_storage()
-        found.setdefault(storage._cdata, (storage.nbytes(), []))[1].append(key)
-    return list(found.values())
+def _sealed(contents: Mapping[str, Any], held: Held, name: str, told: Told) -> OrderedDict[str, Any]:
+    sealed = OrderedDict(contents)
+    said = {"format": FORMAT, "torch": torch.__version__, "name": name, "kind": type(contents).__name__}
+    vars(sealed).update(getattr(contents, "__dict__", {}), _seal=json.dumps(held.seal(said, told)))
+    return sealed
 
 
-def _tensors(value: Any, key: str, above: tuple[int, ...]) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(value, Tensor):
-        if type(value) not in (Tensor, nn.Parameter) or value.layout is not torch.strided or value.is_quantized \
-                or value.is_meta:
-            raise TypeError(f"Got a {type(value).__name__} ({value.layout}, {value.dtype}, {value.device}) at {key}; "
-                            "wanted a plain dense tensor with data. Save what it is made of.")
-        yield key, value
-    elif id(value) in above:
-        raise ValueError(f"Got a {type(value).__name__} that contains itself at {key}; wanted a tree.")
-    elif type(value) in DICTS:
-        for name, inner in value.items():
-            if not isinstance(name, PLAIN):
-                raise TypeError(f"Got a key of type {type(name).__name__} at {key or 'the top'}; wanted a string.")
-            yield from _tensors(inner, f"{key}.{name}" if key else str(name), (*above, id(value)))
-    elif type(value) in LISTS:
-        for k, inner in enumerate(value):
-            yield from _tensors(inner, f"{key}[{k}]", (*above, id(value)))
-    elif type(value) not in PLAIN:
-        cure = f"{type(value.item()).__name__}(value)" if hasattr(value, "item") else "its state dict, or plain values"
-        raise TypeError(f"Got {type(value).__module__}.{type(value).__name__} at {key}; wanted tensors, numbers and "
-                        f"strings in dicts and lists. Save {cure}.")
+def _write(part: Path, sealed: Mapping[str, Any], told: Told, small: bool) -> None:
+    with open(part, "xb") as file:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        out = io.BytesIO() if small else _Out(file, told)
+        torch.save(sealed, out)
+        if small:
+            file.write(out.getbuffer())
+        elif out.error:
+            raise out.error
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(path: Path, name: str) -> dict[str, Any]:
+    try:
+        size = path.stat().st_size
+        source = partial(str, path) if size > SMALL else partial(io.BytesIO, path.read_bytes())
+        _look(source, size)
+        contents = torch.load(source(), map_location="cpu", weights_only=True)
+        text = vars(contents).pop("_seal", None) if type(contents) is OrderedDict else None
+        if text is None:
+            raise CheckpointError(f"{path.name!r} has no digests to check it by. If torch.save wrote it and you trust it, "
+                                  "torch.load(path, weights_only=True) reads it.")
+        sealed = json.loads(text)
+        if not isinstance(sealed, dict) or sealed.get("format") != FORMAT or not {"name", "kind"} <= sealed.keys():
+            raise ValueError(f"its digests are not of format {FORMAT}")
+        if sealed["name"] != name:
+            raise CheckpointError(f"{path.name!r} holds what was saved as {sealed['name']!r}: the files were swapped "
+                                  f"or renamed. If it was renamed, pass name={sealed['name']!r}.")
+        contents = dict(contents) if sealed["kind"] == "dict" else contents
+        held = Held(contents)
+        with _progress(f"checking {path.name}", held.size) as told:
+            differs = held.differs(sealed, told)
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no file {path.name!r}.") from None
+    except CheckpointError:
+        raise
+    except Exception as error:
+        wanted = re.search(r"GLOBAL ([.\w]+)", str(error))
+        if wanted:
+            raise CheckpointError(f"{path.name!r} asks to import {wanted[1]}, which a checkpoint of tensors never does. "
+                                  "It was not loaded: do not trust where it came from.") from error
+        reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0][:120] or type(error).__name__
+        raise CheckpointError(f"{path.name!r} is damaged or no checkpoint: {reason}.") from error
+    if differs:
+        raise CheckpointError(f"{path.name!r} is damaged: {differs} differ from what was saved.")
+    return contents
+
+
+def _look(source: Callable[[], str | BinaryIO], size: int) -> None:
+    """Refuses what `weights_only=True` lets pass although it can fill the memory: entries that were compressed, and calls
+    that copy, such as forty times `_codecs.encode(…, "hex")`. Many copies of one long list are not recognised."""
+    if not zipfile.is_zipfile(source()):
+        raise ValueError("it is no zip, or was cut off")
+    records = torch._C.PyTorchFileReader(source())
+    names = records.get_all_records()
+    if len(set(names)) < len(names) or ".." in "".join(names) or sum(map(records.get_record_size, names)) > size:
+        raise ValueError("its entries are not as torch.save writes them")
+    copies = _COPIES.search(records.get_record("data.pkl"))
+    if copies:
+        raise ValueError(f"GLOBAL {copies[1].decode().replace(chr(10), '.')}")
 
 
 def _first_whole(path: Path, name: str | None) -> dict[str, Any]:
     said = []
-    for tried in (path, *reversed(_up_to(_real(path))[:-1])):
+    for tried in (path, *reversed(family.up_to(_real(path))[:-1])):
         try:
-            contents = archive.read(tried, (name if tried is path else None) or _real(tried).name)
+            contents = _read(tried, (name if tried is path else None) or _real(tried).name)
         except CheckpointError as error:
             said.append(str(error))
             continue
@@ -177,60 +220,8 @@ def _first_whole(path: Path, name: str | None) -> dict[str, Any]:
     raise CheckpointError(" ".join(said))
 
 
-def _restore(contents: Mapping[str, Any], into: Mapping[str, Any]) -> None:
-    missing = [name for name in into if name not in contents]
-    if missing:
-        raise CheckpointError(f"Got a checkpoint of {', '.join(contents)}; wanted {', '.join(missing)} too. "
-                              "Nothing was loaded.")
-    before = {name: copy.deepcopy(owner.state_dict()) for name, owner in into.items()}
-    name = ""
-    try:
-        for name, owner in into.items():
-            owner.load_state_dict(copy.deepcopy(contents[name]) if isinstance(owner, optim.Optimizer) else contents[name])
-            if isinstance(owner, optim.Optimizer):
-                _check_optimizer(owner)
-    except Exception as error:
-        for kept, owner in into.items():
-            owner.load_state_dict(before[kept])
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{name} does not fit: {reason} Nothing was loaded.") from error
-
-
-def _check_optimizer(optimizer: optim.Optimizer) -> None:
-    for group in optimizer.param_groups:
-        lacking = sorted(set(optimizer.defaults) - set(group))
-        if lacking:
-            raise ValueError(f"it was saved by another kind of optimizer, without {', '.join(lacking)}.")
-        for parameter in group["params"]:
-            for name, value in optimizer.state.get(parameter, {}).items():
-                if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
-                    raise ValueError(f"{name} has the shape {tuple(value.shape)}, its parameter "
-                                     f"{tuple(parameter.shape)}.")
-
-
-def _parted(name: str) -> tuple[str, int, str]:
-    """A name as what stands before its last number, the number (−1 if there is none), and what follows."""
-    found = re.fullmatch(r"(.*?)(\d+)(\D*)", name)
-    return (found[1], int(found[2]), found[3]) if found else (name, -1, "")
-
-
 def _real(path: Path) -> Path:
     return Path(os.path.realpath(path)) if os.path.islink(path) else path
-
-
-def _up_to(path: Path) -> list[Path]:
-    """The files whose names differ from this one's only in a smaller last number, in the order of that; then this one."""
-    head, number, tail = _parted(path.name)
-    older = {_parted(other.name): other for other in path.parent.glob("*") if number >= 0}
-    return [other for (first, step, last), other in sorted(older.items(), key=lambda item: item[0][1])
-            if (first, last) == (head, tail) and 0 <= step < number] + [path]
-
-
-def _prune(target: Path, keep: int) -> None:
-    kept = best(target.parent)
-    for old in _up_to(target)[:-keep]:
-        if old != kept:
-            old.unlink(missing_ok=True)
 
 
 def _mode(target: Path) -> int | None:
@@ -241,10 +232,3 @@ def _mode(target: Path) -> int | None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "")
     return stat.S_IMODE(mode)
-
-
-def _point(target: Path) -> None:
-    part = target.with_name(".best.part")
-    part.write_text(target.name, encoding="utf-8")
-    os.replace(part, target.with_name("best"))
-    archive.flush_folder(target.parent)

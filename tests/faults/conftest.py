@@ -10,7 +10,7 @@ collect_ignore_glob = [] if sys.platform == "linux" else ["test_*.py"]
 def way(request, monkeypatch):
     """Both ways in which a file is written and read, whatever its size."""
     from corpus import LIMITS
-    from helpers import archive
+    from helpers import checkpoint
 
-    monkeypatch.setattr(archive, "SMALL", LIMITS[request.param])
+    monkeypatch.setattr(checkpoint, "SMALL", LIMITS[request.param])
     return request.param

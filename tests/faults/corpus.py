@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import resource
 import struct
@@ -10,15 +9,14 @@ import traceback
 import warnings
 import zipfile
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 
 import torch
 from torch import nn, optim
 
-from helpers import archive, checkpoint, lesson
+from helpers import checkpoint, lesson, owners
 
-LIMITS = {"made in memory": archive.SMALL, "streamed": 0}
+LIMITS = {"made in memory": checkpoint.SMALL, "streamed": 0}
 
 
 def contents(number: int) -> dict:
@@ -31,7 +29,7 @@ def contents(number: int) -> dict:
         lesson.train_step(model, optimizer, *lesson.toy_data())
         scheduler.step()
     return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(),
-            "generators": checkpoint.Generators().state_dict(), "step": number, "best": 0.25, "note": "a<b"}
+            "generators": owners.Generators().state_dict(), "step": number, "best": 0.25, "note": "a<b"}
 
 
 def raw(tensor: torch.Tensor) -> bytes:
@@ -55,14 +53,18 @@ def equal(one, other) -> bool:
     return repr(one) == repr(other)
 
 
-def sealed(path: Path, entries: dict[str, bytes], *, compression: int = zipfile.ZIP_STORED) -> Path:
-    """A file like one of `save`'s over any entries, with digests that fit: what an attacker would make."""
-    index = {"format": 1, "torch": torch.__version__, "name": path.name, "tensors": {},
-             "sha256": {name: sha256(data).hexdigest() for name, data in entries.items()}}
+def packed(path: Path, entries: dict[str, bytes], *, compression: int = zipfile.ZIP_STORED) -> Path:
+    """A zip like torch's over any entries."""
     with zipfile.ZipFile(path, "w", compression) as book:
-        for name, data in {**entries, "digests.json": json.dumps(index).encode()}.items():
+        for name, data in entries.items():
             book.writestr(f"archive/{name}", data)
     return path
+
+
+def honest(path: Path, **contents: object) -> dict[str, bytes]:
+    """The entries of a file that `save` really wrote under that name, with digests that fit."""
+    with zipfile.ZipFile(checkpoint.save(path, contents)) as book:
+        return {name.partition("/")[2]: book.read(name) for name in book.namelist()}
 
 
 def _call(name: str, *arguments: str) -> bytes:
@@ -84,7 +86,7 @@ def pickles(marker: Path) -> dict[str, bytes]:
              "importlib.import_module": _call("importlib import_module", "this"),
              "code.interact": _call("code interact"), "builtins.getattr": _call("builtins getattr", "a", "b"),
              "operator.attrgetter": _call("operator attrgetter", "system"), "shutil.rmtree": _call("shutil rmtree", str(marker)),
-             "codecs.encode": _call("_codecs encode", "a", "hex"), "numpy scalar": _call("numpy._core.multiarray scalar", "a"),
+             "codecs.encode": _call("_codecs encode", "a", "latin1"), "numpy scalar": _call("numpy._core.multiarray scalar", "a"),
              "a class of the stranger's": _call("__main__ Net")}
     programs = {name: b"\x80\x02" + body + b"." for name, body in calls.items()}
     nested = b"\x80\x02}X\x05\x00\x00\x00model}X\x01\x00\x00\x00w" + calls["os.system"] + b"ss."
@@ -96,6 +98,10 @@ def pickles(marker: Path) -> dict[str, bytes]:
         "an old instance": b"(X\x01\x00\x00\x00aios\nsystem\n.", "an extension": b"\x80\x02\x82\x01.",
         "a new object": b"\x80\x02ccollections\nOrderedDict\n)\x81.",
         "bytearray bomb": b"\x80\x02cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x00\x10\x85R.",
+        "hex bomb": b"\x80\x02" + 40 * b"c_codecs\nencode\n(" + calls["codecs.encode"] + 40 * b"X\x03\x00\x00\x00hextR" + b".",
+        "a tensor class": b"\x80\x02ctorch\nFloatTensor\n\x8a\x05\x00\x00\x00\x00\x10\x85R.",
+        "a sparse tensor": b"\x80\x02ctorch._utils\n_rebuild_sparse_tensor\n)R.",
+        "a subclass": b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n)R.",
         "storage bomb": b"\x80\x02ctorch\nFloatStorage\n\x8a\x06\x00\x00\x00\x00\x00\x10\x85R.",
         "a string that never ends": b"\x80\x02X\xff\xff\xff\x7fabc.", "a number that never ends": b"\x80\x02\x8b\xff\xff\xff\x7f1.",
         "no end": b"\x80\x02}", "nothing": b"", "text": b"weights, honestly", "only an end": b".",
@@ -109,21 +115,20 @@ def pickles(marker: Path) -> dict[str, bytes]:
 
 
 def hostile(folder: Path, marker: Path) -> dict[str, Path]:
-    """Files, by what is wrong with them; all of them have digests that fit."""
+    """Files, by what is wrong with them. A program is read before its digests can be; the others have digests that fit."""
     made = {}
     for k, (name, program) in enumerate(pickles(marker).items()):
         entries = {"data.pkl": program, "byteorder": b"little", "version": b"3\n", "data/0": bytes(16)}
-        made[name] = sealed(folder / f"hostile-{k}.pth", entries)
-    harmless = {"data.pkl": b"\x80\x02}.", "byteorder": b"little", "version": b"3\n"}
-    made["a zip bomb"] = sealed(folder / "bomb.pth", harmless | {"data/0": bytes(50_000_000)},
-                                compression=zipfile.ZIP_DEFLATED)
-    made["a path out of the archive"] = sealed(folder / "out.pth", harmless | {"../../../out": b"x"})
-    outside = folder / "elsewhere.pth"
-    with zipfile.ZipFile(sealed(outside, harmless), "a") as book:
+        made[name] = packed(folder / f"hostile-{k}.pth", entries)
+    bomb, out, outside, twice = (folder / f"{name}.pth" for name in ("bomb", "out", "elsewhere", "twice"))
+    made["a zip bomb"] = packed(bomb, honest(bomb) | {"data/0": bytes(500_000_000)}, compression=zipfile.ZIP_DEFLATED)
+    program = {"data.pkl": b"\x80\x02}." + bytes(500_000_000), "version": b"3\n"}
+    made["a bomb in the program"] = packed(folder / "long.pth", program, compression=zipfile.ZIP_DEFLATED)
+    made["a path out of the archive"] = packed(out, honest(out) | {"../../../out": b"x"})
+    with zipfile.ZipFile(packed(outside, honest(outside)), "a") as book:
         book.writestr("../outside", b"x")
     made["an entry beside the archive"] = outside
-    twice = folder / "twice.pth"
-    with zipfile.ZipFile(sealed(twice, harmless), "a") as book, warnings.catch_warnings(action="ignore"):
+    with zipfile.ZipFile(packed(twice, honest(twice)), "a") as book, warnings.catch_warnings(action="ignore"):
         book.writestr("archive/data.pkl", pickles(marker)["os.system"])
     made["two entries of one name"] = twice
     bare = io.BytesIO()

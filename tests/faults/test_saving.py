@@ -21,8 +21,9 @@ import torch
 from torch import nn, optim
 
 from corpus import LIMITS, contents, equal, in_a_child
-from helpers import archive, checkpoint, entries, lesson
+from helpers import checkpoint, family, lesson
 from helpers.checkpoint import CheckpointError
+from helpers.owners import Generators
 
 PARTS = ".*.part"
 
@@ -48,7 +49,7 @@ def test_two_hundred_kills(tmp_path, with_signal):
         if child == 0:
             try:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                archive.SMALL = list(LIMITS.values())[turn % 2]
+                checkpoint.SMALL = list(LIMITS.values())[turn % 2]
                 saves_for_ever(tmp_path, writer)
             except BaseException:
                 traceback.print_exc()
@@ -61,12 +62,12 @@ def test_two_hundred_kills(tmp_path, with_signal):
         os.close(reader)
         assert status == -with_signal
         ended += 1
-        newest = checkpoint.newest(tmp_path)
+        newest = family.newest(tmp_path)
         loaded = checkpoint.load(newest)
         assert newest.name == f"step-{loaded['step']}.pth" and equal(loaded, state(loaded["step"]))
         assert loaded["step"] > last, "a save that had returned was lost"
         last = loaded["step"]
-        before, best = best, checkpoint.best(tmp_path)
+        before, best = best, family.best(tmp_path)
         assert checkpoint.load(best)["step"] % 3 == 0 if best else before is None and last < 100
         left = list(tmp_path.glob(PARTS))
         torn += len([path for path in left if path.name != ".best.part"])
@@ -81,11 +82,10 @@ class Interrupted(BaseException):
 
 def steps_of_a_save():
     """The calls inside a save that can be interrupted, and the way of writing that makes them."""
-    both = [(archive.torch, "save"), (archive.os, "fsync"), (checkpoint.os, "replace"), (archive, "flush_folder"),
-            (archive, "sweep")]
-    streamed = [(entries, "start"), (archive.zipfile.ZipFile, "writestr"), (archive._Out, "write")]
-    return [(*step, "streamed") for step in [*both, *streamed]] + [
-        (*step, "made in memory") for step in [*both, (entries, "digests"), (entries, "append")]]
+    both = [(checkpoint.torch, "save"), (checkpoint.os, "fsync"), (checkpoint.os, "replace"), (family, "flush_folder"),
+            (family, "sweep"), (checkpoint.Held, "seal"), (checkpoint.json, "dumps")]
+    return [(*step, "streamed") for step in [*both, (checkpoint._Out, "write")]] + [
+        (*step, "made in memory") for step in [*both, (checkpoint.io, "BytesIO")]]
 
 
 @pytest.mark.parametrize("owner, name, way", steps_of_a_save(), indirect=["way"],
@@ -140,7 +140,7 @@ def test_a_disk_that_fails_at_the_nth_write_for_each_n(tmp_path, monkeypatch, wa
     for n in range(10_000):
         left = [n]
         with monkeypatch.context() as patched:
-            patched.setattr(archive, "open", lambda *a, **k: Failing(builtins.open(*a, **k), left), raising=False)
+            patched.setattr(checkpoint, "open", lambda *a, **k: Failing(builtins.open(*a, **k), left), raising=False)
             try:
                 checkpoint.save(path, state(2))
                 break
@@ -189,7 +189,7 @@ def test_a_disk_that_is_really_full(tmp_path, way):
         subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.parametrize("owner, name", [(checkpoint, "_point"), (checkpoint, "_prune")])
+@pytest.mark.parametrize("owner, name", [(family, "point"), (family, "prune")])
 def test_what_fails_after_the_rename_says_that_the_file_is_there(tmp_path, monkeypatch, owner, name):
     checkpoint.save(tmp_path / "step-1.pth", state(1), best=True)
 
@@ -199,17 +199,17 @@ def test_what_fails_after_the_rename_says_that_the_file_is_there(tmp_path, monke
     monkeypatch.setattr(owner, name, fail)
     with pytest.raises(CheckpointError, match="^Saved 'step-2.pth', but not all that belongs to it: Input/output error. No"):
         checkpoint.save(tmp_path / "step-2.pth", state(2), best=True, keep=1)
-    assert checkpoint.load(checkpoint.newest(tmp_path))["step"] == 2
-    assert checkpoint.load(checkpoint.best(tmp_path))["step"] == (1 if name == "_point" else 2)
+    assert checkpoint.load(family.newest(tmp_path))["step"] == 2
+    assert checkpoint.load(family.best(tmp_path))["step"] == (1 if name == "point" else 2)
 
 
 def test_the_newest_of_two_families_is_not_guessed(tmp_path):
-    assert checkpoint.newest(tmp_path) is None
+    assert family.newest(tmp_path) is None
     for name in ("final.pth", "a-2.pth", "a-10.pth", "b-11.pth"):
         checkpoint.save(tmp_path / name, {})
     with pytest.raises(ValueError, match=r"Got files named a-\*.pth and b-\*.pth in '.*'; wanted one kind"):
-        checkpoint.newest(tmp_path)
-    assert checkpoint.newest(tmp_path, "a-*.pth").name == "a-10.pth"
+        family.newest(tmp_path)
+    assert family.newest(tmp_path, "a-*.pth").name == "a-10.pth"
 
 
 def test_no_permission():
@@ -264,7 +264,7 @@ def test_the_last_and_the_best_are_kept(tmp_path):
         (tmp_path / "step-x.pth").write_text("somebody else's")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "step-10.pth", "step-11.pth", "step-4.pth",
                                                                 "step-9.pth", "step-x.pth"]
-    assert checkpoint.load(checkpoint.best(tmp_path))["step"] == 4
+    assert checkpoint.load(family.best(tmp_path))["step"] == 4
     with pytest.raises(ValueError, match="Got keep=0; wanted at least 1"):
         checkpoint.save(tmp_path / "step-12.pth", {}, keep=0)
 
@@ -290,9 +290,9 @@ def test_going_back_to_an_earlier_step_leaves_the_later_ones(tmp_path):
 
 
 def test_a_file_that_is_being_written_is_not_swept_away(tmp_path):
-    code = ("import sys, time, torch; from helpers import archive\n"
-            "archive.entries.digests = lambda *a: (print('writing', flush=True), time.sleep(60))\n"
-            "from helpers import checkpoint; checkpoint.save(sys.argv[1], {'w': torch.ones(2)})")
+    code = ("import os, sys, time, torch; from helpers import checkpoint\n"
+            "os.fsync = lambda *a: (print('writing', flush=True), time.sleep(60))\n"
+            "checkpoint.save(sys.argv[1], {'w': torch.ones(2)})")
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run.pth")], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == "writing\n"
@@ -344,8 +344,8 @@ def test_all_parts_come_back(tmp_path):
     path = checkpoint.save(tmp_path / "run.pth", contents(0))
     model = lesson.build_model(5)
     optimizer = optim.SGD(model.parameters(), lr=9, momentum=0.1)
-    loaded = checkpoint.load(path, {"model": model, "optimizer": optimizer, "generators": checkpoint.Generators()})
+    loaded = checkpoint.load(path, {"model": model, "optimizer": optimizer, "generators": Generators()})
     assert equal(model.state_dict(), loaded["model"]) and equal(optimizer.state_dict(), loaded["optimizer"])
     one = (random.random(), torch.rand(1).item())
-    checkpoint.load(path, {"generators": checkpoint.Generators()})
+    checkpoint.load(path, {"generators": Generators()})
     assert (random.random(), torch.rand(1).item()) == one
