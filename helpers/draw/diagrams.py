@@ -67,21 +67,24 @@ def _stop(stop: Station, x: float, y: float) -> str:
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], *, alt: str = "") -> Picture:
-    """A table; a cell is a line of text, or (mark, text) with the mark `yes`, `no` or `wrong` as a sign."""
+    """A table; a cell is text of some lines, or (mark, text) with the mark `yes`, `no` or `wrong` as a sign."""
     lines = [[cell if isinstance(cell, tuple) else ("", cell) for cell in row] for row in rows]
-    widths = [max([svg.width_of(name, 14)] + [svg.width_of(row[k][1], 15, mono=k == 0) + 34 * bool(row[k][0])
-                                               for row in lines]) + 34 for k, name in enumerate(head)]
+    widths = [max([svg.width_of(name, 14)] + [svg.width_of(line, 15, mono=k == 0) + 34 * bool(row[k][0])
+                                              for row in lines for line in row[k][1].split("\n")]) + 34
+              for k, name in enumerate(head)]
     xs = [28 + sum(widths[:k]) for k in range(len(head))]
     body = [svg.text(x, 80, name, 14, svg.SOFT) for x, name in zip(xs, head)]
-    for i, row in enumerate(lines):
-        y = 94 + 40 * i
+    y = 94
+    for row in lines:
         body.append(svg.el("path", d=f"M28 {y}H{svg.number(sum(widths) + 10)}", stroke="#e4e7eb"))
         for k, (x, (mark, words)) in enumerate(zip(xs, row)):
             if mark:
                 body.append(_mark(mark, x + 12, y + 20))
-            body.append(svg.text(x + 34 * bool(mark), y + 26, words, 15, mono=k == 0))
+            body += [svg.text(x + 34 * bool(mark), y + 26 + 21 * line, part, 15, mono=k == 0)
+                     for line, part in enumerate(words.split("\n"))]
+        y += 40 + 21 * max(words.count("\n") for _, words in row)
     said = alt or " ".join("; ".join(": ".join(filter(None, cell)) for cell in row) + "." for row in lines)
-    return svg.card(sum(widths) + 40, 112 + 40 * len(lines), title, said, "".join(body))
+    return svg.card(sum(widths) + 40, y + 18, title, said.replace("\n", " "), "".join(body))
 
 
 def _mark(mark: str, x: float, y: float) -> str:

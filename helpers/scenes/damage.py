@@ -4,6 +4,7 @@ from __future__ import annotations
 import pickletools
 import re
 import tempfile
+import textwrap
 import zipfile
 from collections.abc import Callable
 from functools import lru_cache
@@ -121,13 +122,14 @@ def outcome(damage: str, loader: str) -> tuple[str, str]:
 
 def _short(error: Exception, folder: str) -> str:
     words = re.sub(r"\s+", " ", str(error).replace(folder + "/", "")).strip()
-    return f"{type(error).__name__}{': ' * bool(words)}{words if len(words) <= 76 else words[:75] + '…'}"
+    return f"{type(error).__name__}{': ' * bool(words)}{words if len(words) <= 108 else words[:107] + '…'}"
 
 
 def damaged(damage: str) -> Picture:
     """One kind of damage against each loader."""
-    rows = [(loader, outcome(damage, loader)) for loader in LOADERS]
-    silent = sum(mark == "wrong" for _, (mark, _) in rows)
+    found = {loader: outcome(damage, loader) for loader in LOADERS}
+    rows = [(loader, (mark, textwrap.fill(words, 62))) for loader, (mark, words) in found.items()]
+    silent = sum(mark == "wrong" for mark, _ in found.values())
     seen = f"{silent} of {len(rows)} load it as if it were right" if silent else \
         "everybody notices" if damage != "nothing" else "everybody loads it"
     return draw.table(f"{damage}: {seen}", ["loader", "what happened"], rows)

@@ -1,6 +1,8 @@
 """Scenes of lessons 01 and 02: a forward pass, an architecture, and what gets into a state dict."""
 from __future__ import annotations
 
+import textwrap
+
 import torch
 from torch import Tensor, nn
 
@@ -82,6 +84,6 @@ def in_and_out() -> Picture:
     for how in ATTACH:
         model, code = lesson.attached(how)
         fresh = [key for key in model.state_dict() if key not in ("layer.weight", "layer.bias")]
-        keys = ("yes", ", ".join(fresh)) if fresh else ("no", "no key")
-        rows.append((code.removeprefix("model."), keys, _REASONS[how]))
+        keys = ("yes", "\n".join(fresh)) if fresh else ("no", "no key")
+        rows.append((textwrap.fill(code.removeprefix("model."), 42), keys, textwrap.fill(_REASONS[how], 28)))
     return draw.table("In: what is registered. Out: everything else", ["attached to the model", "keys", "why"], rows)

@@ -61,7 +61,7 @@ def text(notebook: NotebookNode) -> str:
 def refresh(path: Path) -> bool:
     """Runs one notebook in a fresh kernel; True if its file had to be written anew."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=300, kernel_name="python3", store_widget_state=False,
+    NotebookClient(notebook, timeout=300, kernel_name="python3", store_widget_state=False, coalesce_streams=True,
                    resources={"metadata": {"path": str(path.parent)}}).execute()
     after = text(normalise(notebook))
     if after == path.read_text(encoding="utf-8"):
