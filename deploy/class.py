@@ -28,7 +28,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--bind", default="127.0.0.1", help="address to listen at; loopback unless told otherwise")
     parser.add_argument("--port", type=int, default=8000, help="port; the two after it are used inside")
     parser.add_argument("--memory", type=int, default=2000, help="MB of memory of one learner")
-    parser.add_argument("--cores", type=float, default=1.5, help="busy cores above which a learner gets the lowest priority")
+    parser.add_argument("--cores", type=float, default=1.5, help="busy cores above which a learner is held on one, at the lowest priority")
     parser.add_argument("--threads", type=int, default=1, help="threads that torch takes in one kernel")
     parser.add_argument("--idle", type=int, default=3600, help="seconds after which an idle server is stopped")
     parser.add_argument("--run", type=Path, default=Path("/var/lib/what-a-model-remembers"), help="the hub's own folder")

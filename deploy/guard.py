@@ -1,12 +1,16 @@
 """Keeps one learner from taking the machine from the others, without systemd or cgroups. The hub starts it.
 
 Whose processes together have more memory than allowed loses the largest of them. Whose processes together keep more cores
-busy than allowed has all of them at the lowest priority, for good: only root could raise it again.
+busy than allowed for five seconds is held: all threads of theirs run on one core, at the lowest priority, until their
+processes have kept less than a tenth of a core busy for five seconds. A learner may widen a process to other cores; the guard
+narrows it again, twice a second.
 """
 from __future__ import annotations
 
+import os
 import sys
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
@@ -34,7 +38,8 @@ def measure(learners: set[str]) -> tuple[dict[str, dict[int, int]], dict[str, fl
 
 def main(megabytes: int, cores: float, learners: set[str]) -> None:
     """Looks twice a second at memory, and at what was spent on CPU in the last five seconds, for ever."""
-    before, since = {}, time.monotonic()
+    before, since, held = {}, time.monotonic(), set()
+    everywhere = sorted(os.sched_getaffinity(0))
     while True:
         used, spent = measure(learners)
         for name, pid in over(used, megabytes * 2**20):
@@ -43,17 +48,25 @@ def main(megabytes: int, cores: float, learners: set[str]) -> None:
                 print(f"{name} was above {megabytes} MB: ended process {pid}.", flush=True)
         passed = time.monotonic() - since
         if passed > 5:
-            for name in [name for name in spent if name in before and spent[name] - before[name] > cores * passed]:
-                lower(used[name])
+            busy = {name: (spent[name] - before[name]) / passed for name in spent if name in before}
+            for name in [name for name in held if busy.get(name, 0) < 0.1]:
+                held.remove(name)
+                keep_on(used[name], everywhere)
+            held |= {name for name in busy if busy[name] > cores}
             before, since = spent, time.monotonic()
+        for name in held:
+            keep_on(used[name], [everywhere[zlib.crc32(name.encode()) % len(everywhere)]], lowest=True)
         time.sleep(0.5)
 
 
-def lower(pids: Iterable[int]) -> None:
-    """Gives processes the lowest priority."""
+def keep_on(pids: Iterable[int], cores: list[int], lowest: bool = False) -> None:
+    """Lets each thread of these processes run on these cores only: Linux sets both for each thread by itself."""
     for pid in pids:
-        with suppress(psutil.Error):
-            psutil.Process(pid).nice(19)
+        with suppress(OSError):
+            for thread in map(int, os.listdir(f"/proc/{pid}/task")):
+                os.sched_setaffinity(thread, cores)
+                if lowest:
+                    os.setpriority(os.PRIO_PROCESS, thread, 19)
 
 
 if __name__ == "__main__":

@@ -156,7 +156,20 @@ def test_one_who_eats_memory_or_time_does_not_take_the_others_down(room):
             assert await one.run("import os; print(os.nice(0))") == "10\n"
             with pytest.raises(RuntimeError, match="PermissionError"):
                 await two.run("import os; os.setpriority(os.PRIO_PROCESS, eaters[0].pid, 0)")
+            await two.run("[os.sched_setaffinity(e.pid, range(os.cpu_count())) for e in eaters]")
+            await asyncio.sleep(2)
+            assert len({tuple(process.cpu_affinity()) for process in spinning}) == len(spinning[0].cpu_affinity()) == 1
+            start, before = time.monotonic(), sum(sum(process.cpu_times()[:2]) for process in spinning)
+            await asyncio.sleep(4)
+            used = sum(sum(process.cpu_times()[:2]) for process in spinning) - before
+            assert used < 1.1 * (time.monotonic() - start), "one who is held had more than one core"
             await two.run("[e.kill() for e in eaters]")
+            for _ in range(40):
+                if await two.run("print(len(os.sched_getaffinity(0)))") == f"{len(os.sched_getaffinity(0))}\n":
+                    break
+                await asyncio.sleep(0.5)
+            else:
+                raise AssertionError("the cores did not come back")
         finally:
             await one.__aexit__(None, None, None)
             await two.__aexit__(None, None, None)
