@@ -23,6 +23,17 @@ def test_a_flipbook_and_a_prediction_work_on_their_slides(browser, lab):
     press(slides, slides.locator("section.present:not(:has(section)) .noUi-target:visible"), 0.02)
     wanted = title(scenes.photograph_frames(20)[0])
     slides.locator("section.present:not(:has(section)) svg:visible > title", has_text=wanted).wait_for(state="attached")
+    page, handle = slides.url, slides.locator("section.present:not(:has(section)) .noUi-handle:visible").first
+    handle.focus()
+    for key, step in (("ArrowLeft", 0), ("ArrowRight", 1), ("ArrowRight", 2), ("End", 20), ("Home", 0)):
+        slides.keyboard.press(key)
+        wanted = title(scenes.photograph_frames(20)[step])
+        slides.locator("section.present:not(:has(section)) svg:visible > title", has_text=wanted).wait_for(state="attached")
+    slides.wait_for_timeout(1000)
+    assert slides.url == page and handle.is_visible(), "a key for the slider turned the page"
+    slides.mouse.click(5, 5)
+    slides.keyboard.press("Space")
+    handle.wait_for(state="hidden")
     lesson.shut_down()
     context.close()
 

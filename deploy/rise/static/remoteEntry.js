@@ -11,3 +11,15 @@ _JUPYTERLAB["rise-widgets"] = {
   },
   get: async () => () => ({ __esModule: true, default: [] }),
 };
+
+/* On a slide, keys that move the focused slider or number field do not turn the page. RISE reads keyCode, the slider key. */
+window.addEventListener("keydown", (event) => {
+  if (!event.isTrusted || !/^(Arrow|Page|Home|End)/.test(event.key)) return;
+  const control = event.target.closest?.(".reveal .noUi-handle, .reveal input, .reveal select");
+  if (!control) return;
+  event.stopImmediatePropagation();
+  if (control.matches(".noUi-handle")) {
+    event.preventDefault();
+    control.dispatchEvent(new KeyboardEvent("keydown", { key: event.key, cancelable: true }));
+  }
+}, true);
