@@ -128,8 +128,7 @@ def lesson_07() -> list[Move]:
         frames, code = list(runs.frames(12)), "runs.compared"
         killed = [Move(code, "kill after step", keys, "") for keys in (("End",), ("ArrowLeft",) * 4)]
         killed.append(Move(code, "Kill and resume", ("Space",), title(runs.compared(35))))
-    kept, labels = dict.fromkeys(scenes.PARTS, True) | {"scheduler": False}, {"generators": "random numbers",
-                                                                             "position": "position in the data"}
+    kept, labels = dict.fromkeys(scenes.PARTS, True) | {"scheduler": False}, {"position": "position in the data"}
     moves = []
     for part in scenes.PARTS:
         kept = kept | {part: not kept[part]}
