@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from benchmarks.measure import Line, middle
 
-SIZES = {"10 kB": (2_500, 200), "10 MB": (2_500_000, 60), "1 GB": (250_000_000, 12)}
+SIZES = {"10 kB": (2_500, 600), "10 MB": (2_500_000, 60), "1 GB": (250_000_000, 12)}
 RUN = """
 import hashlib, json, os, random, sys, time
 import torch

@@ -56,25 +56,26 @@ def save(path: str | Path, contents: Mapping[str, Any], *, keep: int | None = No
         raise ValueError(f"Got keep={keep}; wanted at least 1, since the file just written is one of them.")
     held = Held(contents)
     target = _real(Path(path))
-    part = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
-    so_far = f"Could not save {target.name!r}", "What was there before is untouched."
+    folder, name = target.parent, target.name
+    part = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
+    so_far = f"Could not save {name!r}", "What was there before is untouched."
     try:
         mode = _mode(target)
-        family.sweep(target)
-        with _progress(f"saving {target.name}", 2 * held.size) as told:
-            _write(part, _sealed(contents, held, target.name, told), told, held.size <= SMALL)
+        family.sweep(folder, name)
+        with _progress(f"saving {name}", 2 * held.size) as told:
+            _write(part, _sealed(contents, held, name, told), told, held.size <= SMALL)
         if mode not in (None, _mode(part)):
-            part.chmod(mode)
+            os.chmod(part, mode)
         os.replace(part, target)
-        so_far = f"Saved {target.name!r}, but not all that belongs to it", "No other checkpoint is lost."
-        family.flush_folder(target.parent)
+        so_far = f"Saved {name!r}, but not all that belongs to it", "No other checkpoint is lost."
+        family.flush_folder(folder)
         if best:
             family.point(target)
         if keep is not None:
             family.prune(target, keep)
     except BaseException as error:
         with suppress(OSError):
-            part.unlink()
+            os.unlink(part)
         if not isinstance(error, OSError):
             raise
         reason = os.strerror(error.errno) if error.errno else str(error)
@@ -142,7 +143,7 @@ def _sealed(contents: Mapping[str, Any], held: Held, name: str, told: Told) -> O
     return sealed
 
 
-def _write(part: Path, sealed: Mapping[str, Any], told: Told, small: bool) -> None:
+def _write(part: str, sealed: Mapping[str, Any], told: Told, small: bool) -> None:
     with open(part, "xb") as file:
         if fcntl:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -224,9 +225,9 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path)) if os.path.islink(path) else path
 
 
-def _mode(target: Path) -> int | None:
+def _mode(target: str | Path) -> int | None:
     try:
-        mode = target.stat().st_mode
+        mode = os.stat(target).st_mode
     except FileNotFoundError:
         return None
     if stat.S_ISDIR(mode):

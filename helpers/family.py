@@ -54,16 +54,16 @@ def point(target: Path) -> None:
     flush_folder(target.parent)
 
 
-def sweep(target: Path) -> None:
+def sweep(folder: Path, name: str) -> None:
     """Deletes what a killed `save` of such a name left in the folder; a file that somebody still writes stays."""
-    head, _, tail = _parted(target.name)
-    for name in os.listdir(target.parent):
-        if name.endswith(".part") and name.startswith(f".{head}") and name[:-len(".12345678.part")].endswith(tail):
+    for part in [part for part in os.listdir(folder) if part.endswith(".part")]:
+        head, _, tail = _parted(name)
+        if part.startswith(f".{head}") and part[:-len(".12345678.part")].endswith(tail):
             with suppress(OSError):
-                with open(target.with_name(name), "rb") as file:
+                with open(folder / part, "rb") as file:
                     if fcntl:
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                target.with_name(name).unlink()
+                (folder / part).unlink()
 
 
 def flush_folder(folder: Path) -> None:

@@ -102,8 +102,12 @@ class Held:
 
 def _digest(tensor: Tensor, told: Told) -> str:
     """SHA-256 of the storage that a tensor looks into, read in place."""
-    storage, seen = tensor.untyped_storage() if tensor.is_cpu else tensor.untyped_storage().cpu(), hashlib.sha256()
+    storage = tensor.untyped_storage() if tensor.is_cpu else tensor.untyped_storage().cpu()
     size, start = storage.nbytes(), storage.data_ptr()
+    if 0 < size <= CHUNK:
+        told(size)
+        return hashlib.sha256((ctypes.c_char * size).from_address(start)).hexdigest()
+    seen = hashlib.sha256()
     for at in range(0, size, CHUNK):
         piece = min(CHUNK, size - at)
         seen.update((ctypes.c_char * piece).from_address(start + at))
