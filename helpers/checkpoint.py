@@ -26,7 +26,7 @@ import torch
 from tqdm import tqdm
 
 from helpers import family, owners
-from helpers.seal import CHUNK, Held, Told
+from helpers.seal import CHUNK, ATTRIBUTE, Held, Told
 
 try:
     import fcntl
@@ -139,7 +139,7 @@ class _Out:
 def _sealed(contents: Mapping[str, Any], held: Held, name: str, told: Told) -> OrderedDict[str, Any]:
     sealed = OrderedDict(contents)
     said = {"format": FORMAT, "torch": torch.__version__, "name": name, "kind": type(contents).__name__}
-    vars(sealed).update(getattr(contents, "__dict__", {}), _seal=json.dumps(held.seal(said, told)))
+    vars(sealed).update({**getattr(contents, "__dict__", {}), ATTRIBUTE: json.dumps(held.seal(said, told))})
     return sealed
 
 
@@ -163,7 +163,7 @@ def _read(path: Path, name: str) -> dict[str, Any]:
         source = partial(str, path) if size > SMALL else partial(io.BytesIO, path.read_bytes())
         _look(source, size)
         contents = torch.load(source(), map_location="cpu", weights_only=True)
-        text = vars(contents).pop("_seal", None) if type(contents) is OrderedDict else None
+        text = vars(contents).pop(ATTRIBUTE, None) if type(contents) is OrderedDict else None
         if text is None:
             raise CheckpointError(f"{path.name!r} has no digests to check it by. If torch.save wrote it and you trust it, "
                                   "torch.load(path, weights_only=True) reads it.")

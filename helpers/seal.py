@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 PLAIN = (type(None), bool, int, float, str, complex, torch.dtype)
 DICTS, LISTS = (dict, OrderedDict, Counter), (list, tuple, torch.Size)
-CHUNK, THREADS_PAY = 1 << 20, 1 << 16
+ATTRIBUTE, CHUNK, THREADS_PAY = "_seal", 1 << 20, 1 << 16
 Told = Callable[[int], object]
 
 
 class Held:
-    """All that hangs on a dict, read once: its `size` in bytes, each storage counted once, and its digests.
+    """All that hangs on a dict, read once: its `size` in bytes, each storage counted once, and its digests. Of the dict itself
+    a seal from before, the attribute `ATTRIBUTE`, is left out.
 
     Raises TypeError or ValueError, which name the key, for what `torch.load(weights_only=True)` would not give back.
     """
@@ -79,14 +80,19 @@ class Held:
             else:
                 self._said.append(inner)
                 self._read(value[inner], f"{key}.{inner}" if key else str(inner))
-        if getattr(value, "__dict__", None):
-            self._read(vars(value), f"{key}.__dict__")
+        beside = {name: inner for name, inner in getattr(value, "__dict__", {}).items() if key or name != ATTRIBUTE}
+        if beside:
+            self._said.append(("beside", len(beside)))
+            self._inside(beside, f"{key}.__dict__")
 
     def _tensor(self, value: Tensor, key: str) -> None:
         kind = type(value)
         if kind not in (Tensor, nn.Parameter) or value.layout is not torch.strided or value.is_quantized or value.is_meta:
             raise TypeError(f"Got a {kind.__name__} ({value.layout}, {value.dtype}, {value.device}) at {key}; "
                             "wanted a plain dense tensor with data. Save what it is made of.")
+        if vars(value):
+            raise TypeError(f"Got a {kind.__name__} with the attribute {next(iter(vars(value)))} at {key}; wanted none. "
+                            "Save its detach(), and the attribute as an entry of its own.")
         storage = value.untyped_storage()
         if storage.nbytes() % value.itemsize:
             raise ValueError(f"Got a view of {storage.nbytes()} bytes, no whole number of {value.dtype}, at {key}, which "

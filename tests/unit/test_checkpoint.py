@@ -59,6 +59,11 @@ def test_what_schedulers_and_generators_hold_comes_back(tmp_path):
     assert equal(loaded | {"conj": 0}, contents | {"conj": 0}) and torch.equal(loaded["conj"], contents["conj"])
 
 
+def labelled(value):
+    value.label = "head"
+    return value
+
+
 class Tree(dict):
     """A dict that pickles as a class of its own."""
 
@@ -79,6 +84,8 @@ def loop():
     ({"f": print}, "Got builtins.builtin_function_or_method at f"), ({"b": b"x"}, "Got builtins.bytes at b"),
     ({("a", 1): 2}, "Got a key of type tuple at the top"), ({"t": loop()}, "contains itself at t.again"),
     ({"t": Tree(a=1)}, "Got .*Tree at t"), (Counter("ab"), "Got Counter; wanted a dict"),
+    ({"w": labelled(torch.ones(1))}, "Got a Tensor with the attribute label at w; .*detach"),
+    ({"w": labelled(nn.Parameter(torch.ones(1)))}, "Got a Parameter with the attribute label at w; .*detach"),
     ({"s": {torch.ones(1)}}, "Got builtins.set at s"), ({"s": {(1, 2)}}, "Got builtins.set at s"),
     ({"v": torch.frombuffer(bytearray(10), dtype=torch.uint8)[:8].view(torch.float32)},
      "Got a view of 10 bytes, no whole number of torch.float32, at v, .*clone"),
@@ -105,6 +112,17 @@ def test_a_bare_state_dict_keeps_what_it_remembers_beside_its_keys(tmp_path):
     state._metadata["1"]["version"] = 1
     again = checkpoint.load(checkpoint.save(tmp_path / "weights.pth", state))
     assert again._metadata["1"] == {"version": 1} and not hasattr(again, "_seal")
+
+
+def test_what_torch_has_read_can_be_saved_again(tmp_path):
+    one = checkpoint.save(tmp_path / "one.pth", contents(0))
+    two = checkpoint.save(tmp_path / "two.pth", torch.load(one, weights_only=True))
+    assert equal(dict(checkpoint.load(two)), contents(0))
+    changed = torch.load(one, weights_only=True)
+    changed["model"]["0.weight"][0, 0] += 1
+    torch.save(changed, one)
+    with pytest.raises(CheckpointError, match="'one.pth' is damaged: the numbers of model.0.weight differ"):
+        checkpoint.load(one)
 
 
 def test_one_list_in_two_places_stays_one(tmp_path):
