@@ -51,7 +51,7 @@ class Killed:
         said |= {name: _same(checkpoint[name], last[name]) for name in checkpoint}
         names = {"parameters and buffers": ("model",), "optimizer": ("optimizer",), "scheduler": ("scheduler",),
                  "losses": ("losses",), "order of the rows": ("order of the rows",),
-                 "random numbers": ("torch", "python", "numpy", "numpy_position", "shuffle")}
+                 "random numbers": ("torch", "python", "numpy", "shuffle")}
         rows = [(what, ("yes", "bit for bit the same") if all(said[k] for k in keys) else ("no", "another run"))
                 for what, keys in names.items()]
         again = len(first) + len(second) - self.steps
@@ -98,6 +98,8 @@ def _same(one: Any, other: Any) -> bool:
         return torch.equal(one, other)
     if isinstance(one, Mapping):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
     return one == other
 
 

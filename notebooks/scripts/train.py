@@ -1,4 +1,4 @@
-"""A run that may be killed and goes on from its checkpoint: train.py FOLDER STEPS [KILL_AT]"""
+"""A run that may be killed and goes on: train.py FOLDER STEPS [KILL_AT]"""
 import os
 import random
 import signal
@@ -11,14 +11,22 @@ import torch
 from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
-folder, steps = Path(sys.argv[1]), int(sys.argv[2])
-kill_at = int(sys.argv[3]) if len(sys.argv) > 3 else None
+
+def save(contents, path):
+    with open(path.with_suffix(".part"), "wb") as file:
+        torch.save(contents, file)
+        file.flush(), os.fsync(file.fileno())
+    os.replace(file.name, path)
+
+
+folder, steps, *kill_at = Path(sys.argv[1]), *map(int, sys.argv[2:])
 random.seed(0), np.random.seed(0), torch.manual_seed(0)
 x = torch.randn(64, 2, dtype=torch.float64)
 shuffle, y = torch.Generator().manual_seed(0), x[:, :1] - x[:, 1:].abs()
-loader = DataLoader(TensorDataset(x, y, torch.arange(64)), batch_size=4, shuffle=True, generator=shuffle)
-body = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2))
-model = nn.Sequential(body, nn.Linear(16, 1)).double()
+data = TensorDataset(x, y, torch.arange(64))
+loader = DataLoader(data, batch_size=4, shuffle=True, generator=shuffle)
+model = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(),
+                      nn.Dropout(0.2), nn.Linear(16, 1)).double()
 optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
 scheduler = optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step / 20))
 parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
@@ -27,19 +35,10 @@ if checkpoint.exists():
     saved = torch.load(checkpoint, weights_only=True)
     for name, part in parts.items():
         part.load_state_dict(saved[name])
-    step, done = saved["step"], saved["batch"]
-    random.setstate(saved["python"])
-    np.random.set_state(("MT19937", saved["numpy"].numpy(), saved["numpy_position"]))
-    torch.set_rng_state(saved["torch"]), shuffle.set_state(saved["shuffle"])
-
-
-def save(contents):
-    with open(checkpoint.with_suffix(".part"), "wb") as file:
-        torch.save(contents, file)
-        file.flush(), os.fsync(file.fileno())
-    os.replace(file.name, checkpoint)
-
-
+    step, done, (key, position) = saved["step"], saved["batch"], saved["numpy"]
+    random.setstate(saved["python"]), torch.set_rng_state(saved["torch"])
+    np.random.set_state(("MT19937", key.numpy(), position))
+    shuffle.set_state(saved["shuffle"])
 while step < steps:
     order = shuffle.get_state()
     for batch, (inputs, targets, rows) in islice(enumerate(loader, 1), done, None):
@@ -53,8 +52,9 @@ while step < steps:
             if step % 5 == 0 or step == steps:
                 _, key, position, *_ = np.random.get_state()
                 states = {name: part.state_dict() for name, part in parts.items()}
-                save({**states, "step": step, "batch": batch, "shuffle": order, "torch": torch.get_rng_state(),
-                      "python": random.getstate(), "numpy": torch.from_numpy(key), "numpy_position": position})
-            if step == kill_at:
+                save({**states, "step": step, "batch": batch, "shuffle": order,
+                      "torch": torch.get_rng_state(), "python": random.getstate(),
+                      "numpy": (torch.from_numpy(key), position)}, checkpoint)
+            if step in kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
     done = 0
