@@ -16,7 +16,7 @@ RUN = """
 import hashlib, json, os, random, sys, time
 import torch
 from benchmarks.measure import resident
-from helpers import checkpoint
+from helpers import checkpoint, family
 
 def flushed(path, contents):
     with open(path + ".part", "wb") as file:
@@ -24,9 +24,7 @@ def flushed(path, contents):
         file.flush()
         os.fsync(file.fileno())
     os.replace(path + ".part", path)
-    folder = os.open(os.path.dirname(path), os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
+    family.flush_folder(os.path.dirname(path))
 
 numbers, folder, times, which = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
 large = {"model": {f"layer.{k}": torch.randn(numbers // 4) for k in range(4)}}

@@ -26,7 +26,7 @@ import torch
 from tqdm import tqdm
 
 from helpers import family, owners
-from helpers.seal import CHUNK, ATTRIBUTE, Held, Told
+from helpers.seal import ATTRIBUTE, CHUNK, Held, Told
 
 try:
     import fcntl
@@ -35,7 +35,7 @@ except ImportError:
 
 FORMAT, SMALL = 2, 1 << 20
 _COPIES = re.compile(rb"c(_codecs\nencode|(builtins|__builtin__)\nbytearray|torch[.\w]*\n\w*Tensor|torch\._tensor\n\w+|"
-                    rb"torch\._utils\n_rebuild_(?!tensor_v[23]\n|parameter\n)\w+)\n")
+                     rb"torch\._utils\n_rebuild_(?!tensor_v[23]\n|parameter\n)\w+)\n")
 
 
 class CheckpointError(Exception):
@@ -168,7 +168,8 @@ def _read(path: Path, name: str) -> dict[str, Any]:
             raise CheckpointError(f"{path.name!r} has no digests to check it by. If torch.save wrote it and you trust it, "
                                   "torch.load(path, weights_only=True) reads it.")
         sealed = json.loads(text)
-        if not isinstance(sealed, dict) or sealed.get("format") != FORMAT or not {"name", "kind"} <= sealed.keys():
+        if not isinstance(sealed, dict) or sealed.get("format") != FORMAT \
+                or not {"name", "kind", "rest", "storages"} <= sealed.keys():
             raise ValueError(f"its digests are not of format {FORMAT}")
         if sealed["name"] != name:
             raise CheckpointError(f"{path.name!r} holds what was saved as {sealed['name']!r}: the files were swapped "
@@ -177,6 +178,9 @@ def _read(path: Path, name: str) -> dict[str, Any]:
         held = Held(contents)
         with _progress(f"checking {path.name}", held.size) as told:
             differs = held.differs(sealed, told)
+        if differs:
+            raise CheckpointError(f"{path.name!r} is damaged: {differs} differ from what was saved.")
+        return contents
     except FileNotFoundError:
         raise CheckpointError(f"There is no file {path.name!r}.") from None
     except CheckpointError:
@@ -188,9 +192,6 @@ def _read(path: Path, name: str) -> dict[str, Any]:
                                   "It was not loaded: do not trust where it came from.") from error
         reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0][:120] or type(error).__name__
         raise CheckpointError(f"{path.name!r} is damaged or no checkpoint: {reason}.") from error
-    if differs:
-        raise CheckpointError(f"{path.name!r} is damaged: {differs} differ from what was saved.")
-    return contents
 
 
 def _look(source: Callable[[], str | BinaryIO], size: int) -> None:
