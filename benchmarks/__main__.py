@@ -1,4 +1,5 @@
 """Runs every benchmark, prints one table, and keeps it in `benchmarks/README.md` with the machine's description."""
+
 from __future__ import annotations
 
 import os
@@ -34,8 +35,10 @@ def machine() -> str:
         memory = f", {kibibytes / 2**20:.0f} GiB"
     browser = subprocess.run([chromium(), "--version"], capture_output=True, text=True).stdout.split()[:2]
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "jupyterlab", "ipywidgets", "matplotlib"))
-    return (f"{date.today()}: {cpu}, {os.cpu_count()} cores{memory}, {platform.system()}, Python "
-            f"{platform.python_version()}, {packages}, {' '.join(browser)}.\n")
+    return (
+        f"{date.today()}: {cpu}, {os.cpu_count()} cores{memory}, {platform.system()}, Python "
+        f"{platform.python_version()}, {packages}, {' '.join(browser)}.\n"
+    )
 
 
 def table(lines: list[Line]) -> str:
@@ -46,7 +49,14 @@ def table(lines: list[Line]) -> str:
 
 def main() -> int:
     """0 if every promise was kept."""
-    lines = listing.ten_thousand() + screen.measure() + pages.measure() + listing.four_gibibytes() + checkpoints.measure() + kernels.measure()
+    lines = (
+        listing.ten_thousand()
+        + screen.measure()
+        + pages.measure()
+        + listing.four_gibibytes()
+        + checkpoints.measure()
+        + kernels.measure()
+    )
     text = f"{HEAD}{machine()}\n{table(lines)}"
     README.write_text(text, encoding="utf-8")
     print(text)

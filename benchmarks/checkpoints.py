@@ -1,4 +1,5 @@
 """`helpers.checkpoint` against `torch.save` and `torch.load`, with the time of the hash alone beside them."""
+
 from __future__ import annotations
 
 import json
@@ -54,8 +55,9 @@ else:
 
 
 def _child(numbers: int, folder: str, times: int, which: str) -> object:
-    done = subprocess.run([sys.executable, "-c", RUN, str(numbers), folder, str(times), which], capture_output=True,
-                          text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(numbers), folder, str(times), which], capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout)
 
 
@@ -68,20 +70,25 @@ def measure() -> list[Line]:
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         for size, (numbers, times) in tqdm(SIZES.items(), desc="checkpoints"):
-            took = {name: (1000 * min(seconds), 1000 * middle(seconds))
-                    for name, seconds in _child(numbers, folder, times, "time").items()}
+            took = {
+                name: (1000 * min(seconds), 1000 * middle(seconds))
+                for name, seconds in _child(numbers, folder, times, "time").items()
+            }
             for ours, theirs in (("save", "torch.save"), ("load", "torch.load")):
                 peak = _child(numbers, folder, 1, ours) / _child(numbers, folder, 1, theirs)
                 over = [mine / other for mine, other in zip(took[ours], took[theirs])]
-                kept = all(mine <= 1.3 * other + hashed for mine, other, hashed in
-                           zip(took[ours], took[theirs], took["hash"]))
-                bare = (f"; {took[ours][0] / took['bare torch.save'][0]:.1f} × one that does not flush" if ours == "save" else "")
-                lines.append(Line(
-                    f"checkpoint.{ours}, {size}, fastest and median of {times}",
-                    f"{_both(took[ours])} ms, {over[0]:.2f} and {over[1]:.2f} ×",
-                    f"{theirs}{', flushed and renamed' if ours == 'save' else ''} {_both(took[theirs])} ms, hash "
-                    f"{_both(took['hash'])} ms{bare}; peak memory {peak:.2f} ×",
-                    "≤ 1.3 × + hash by both, memory ≤ 1.1 ×", kept and peak <= 1.1))
+                kept = all(mine <= 1.3 * other + hashed for mine, other, hashed in zip(took[ours], took[theirs], took["hash"]))
+                bare = f"; {took[ours][0] / took['bare torch.save'][0]:.1f} × one that does not flush" if ours == "save" else ""
+                lines.append(
+                    Line(
+                        f"checkpoint.{ours}, {size}, fastest and median of {times}",
+                        f"{_both(took[ours])} ms, {over[0]:.2f} and {over[1]:.2f} ×",
+                        f"{theirs}{', flushed and renamed' if ours == 'save' else ''} {_both(took[theirs])} ms, hash "
+                        f"{_both(took['hash'])} ms{bare}; peak memory {peak:.2f} ×",
+                        "≤ 1.3 × + hash by both, memory ≤ 1.1 ×",
+                        kept and peak <= 1.1,
+                    )
+                )
     return lines
 
 

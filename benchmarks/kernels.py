@@ -1,4 +1,5 @@
 """All notebooks together, against starting as many kernels that only run their setup cell."""
+
 from __future__ import annotations
 
 import time
@@ -41,8 +42,11 @@ def processes() -> int:
     08: two that are killed.
     """
     book = nbformat.read(NOTEBOOKS / "05_why_not_the_whole_model.ipynb", as_version=4)
-    own = sum(cell.source.startswith("in_another_process(") or "\n\n\nin_another_process(" in cell.source
-              for cell in book.cells if cell.cell_type == "code")
+    own = sum(
+        cell.source.startswith("in_another_process(") or "\n\n\nin_another_process(" in cell.source
+        for cell in book.cells
+        if cell.cell_type == "code"
+    )
     return own + 2 + len(scenes.CHANGES) * len(scenes.FORMATS) + 6 + 2
 
 
@@ -53,6 +57,12 @@ def measure() -> list[Line]:
     floor = _seconds([(path, _setup_only(path)) for path in paths + extra], "floor")
     whole = _seconds([(path, nbformat.read(path, as_version=4)) for path in paths], "notebooks")
     ratio = whole / floor
-    return [Line(f"all {len(paths)} notebooks, which start {len(extra)} processes", f"{whole:.0f} s",
-                 f"{ratio:.2f} × the {floor:.0f} s of {len(paths) + len(extra)} kernels that only run a setup cell",
-                 "≤ 1.5 ×", ratio <= 1.5)]
+    return [
+        Line(
+            f"all {len(paths)} notebooks, which start {len(extra)} processes",
+            f"{whole:.0f} s",
+            f"{ratio:.2f} × the {floor:.0f} s of {len(paths) + len(extra)} kernels that only run a setup cell",
+            "≤ 1.5 ×",
+            ratio <= 1.5,
+        )
+    ]

@@ -1,4 +1,5 @@
 """Naming what is in a state dict and in a file, against what else names it."""
+
 from __future__ import annotations
 
 import json
@@ -63,12 +64,21 @@ def ten_thousand() -> list[Line]:
     state = model.state_dict()
     ours = _milliseconds(lambda: draw.state_dict(state))
     rows = _milliseconds(lambda: describe.describe(state))
-    others = {"`repr`": _milliseconds(lambda: repr(state), 3),
-              "torchinfo": _milliseconds(lambda: str(torchinfo.summary(model, verbose=0)), 3),
-              "lovely-tensors": _milliseconds(lambda: [str(lovely_tensors.lovely(t)) for t in state.values()], 3)}
+    others = {
+        "`repr`": _milliseconds(lambda: repr(state), 3),
+        "torchinfo": _milliseconds(lambda: str(torchinfo.summary(model, verbose=0)), 3),
+        "lovely-tensors": _milliseconds(lambda: [str(lovely_tensors.lovely(t)) for t in state.values()], 3),
+    }
     said = ", ".join(f"{name} {took / ours:.1f} ×" for name, took in others.items())
-    return [Line("list and draw 10,000 meta tensors", f"{ours:.0f} ms (rows alone {rows:.0f} ms)", f"as long: {said}",
-                 "≤ 50 ms", ours <= 50)]
+    return [
+        Line(
+            "list and draw 10,000 meta tensors",
+            f"{ours:.0f} ms (rows alone {rows:.0f} ms)",
+            f"as long: {said}",
+            "≤ 50 ms",
+            ours <= 50,
+        )
+    ]
 
 
 def four_gibibytes(repeats: int = 7) -> list[Line]:
@@ -80,12 +90,22 @@ def four_gibibytes(repeats: int = 7) -> list[Line]:
         found: dict[str, list[list[float]]] = {"ours": [], "baseline": []}
         for _ in tqdm(range(repeats), desc="4 GiB file"):
             for name, measured in found.items():
-                done = subprocess.run([sys.executable, "-c", FILE_LISTING, str(path), name, str(small)],
-                                      capture_output=True, text=True, check=True)
+                done = subprocess.run(
+                    [sys.executable, "-c", FILE_LISTING, str(path), name, str(small)],
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                )
                 measured.append(json.loads(done.stdout))
     took = {name: middle([ms for ms, _ in values]) for name, values in found.items()}
     memory = {name: max(mb for _, mb in values) for name, values in found.items()}
     ratio = took["ours"] / took["baseline"]
-    return [Line("names, shapes, bytes of a 4 GiB file", f"{took['ours']:.1f} ms, {memory['ours']:.1f} MB",
-                 f"{ratio:.2f} × the time of `torch.load(mmap=True)`, {took['baseline']:.1f} ms, "
-                 f"{memory['baseline']:.1f} MB", "≤ 2 ×, ≤ 10 MB", ratio <= 2 and memory["ours"] <= 10)]
+    return [
+        Line(
+            "names, shapes, bytes of a 4 GiB file",
+            f"{took['ours']:.1f} ms, {memory['ours']:.1f} MB",
+            f"{ratio:.2f} × the time of `torch.load(mmap=True)`, {took['baseline']:.1f} ms, {memory['baseline']:.1f} MB",
+            "≤ 2 ×, ≤ 10 MB",
+            ratio <= 2 and memory["ours"] <= 10,
+        )
+    ]

@@ -1,4 +1,5 @@
 """What every benchmark returns, and the two numbers that it is told by."""
+
 from __future__ import annotations
 
 import re

@@ -1,4 +1,5 @@
 """The site: from key press to painted frame with no kernel behind it, and how large its pages are."""
+
 from __future__ import annotations
 
 import tempfile
@@ -38,8 +39,14 @@ def measure() -> list[Line]:
         browser.close()
         slowest = max(times, key=lambda name: p95(times[name]))
         size = max(path.stat().st_size for path in pages)
-        lines.append(Line(f"▶ on the site, the slowest of {len(times)} pages ({slowest[:2]})", said(times[slowest]),
-                          "all together: " + said([value for name in times for value in times[name]]),
-                          "p95 ≤ 33 ms", p95(times[slowest]) <= 33))
+        lines.append(
+            Line(
+                f"▶ on the site, the slowest of {len(times)} pages ({slowest[:2]})",
+                said(times[slowest]),
+                "all together: " + said([value for name in times for value in times[name]]),
+                "p95 ≤ 33 ms",
+                p95(times[slowest]) <= 33,
+            )
+        )
         lines.append(Line("largest page of the site", f"{size / 1e3:.0f} kB", f"{len(pages)} pages", "≤ 1,000 kB", size <= 1e6))
     return lines

@@ -1,4 +1,5 @@
 """From key press to painted frame, in JupyterLab in Chromium."""
+
 from __future__ import annotations
 
 import sys
@@ -46,8 +47,10 @@ LIVE = {
     "valley (03)": """widgets.live(scenes.roll, lr=widgets.slider("learning rate", 0.01, 0.5, 0.1, step=0.005),
              momentum=widgets.slider("momentum", 0.0, 0.98, 0.9, step=0.02))""",
 }
-TICKS = {"resume (04)": """widgets.live(scenes.restored, model=widgets.tick("model"),
-             optimizer=widgets.tick("optimizer", False))"""}
+TICKS = {
+    "resume (04)": """widgets.live(scenes.restored, model=widgets.tick("model"),
+             optimizer=widgets.tick("optimizer", False))"""
+}
 WATCH = """([cell, pictures]) => {
     window.times = [];
     let latest = 0;
@@ -84,17 +87,22 @@ def press(page: Page, cell: Locator, control: str, key: str, count: int) -> list
 
 def measure(count: int = 100) -> list[Line]:
     """▶ against `interact` with an inline figure, and every kind of ⚙, `count` key presses each."""
-    kinds = {FLIPBOOK: ".noUi-handle", INTERACT: ".noUi-handle", **dict.fromkeys(LIVE.values(), ".noUi-handle"),
-             **dict.fromkeys(TICKS.values(), "input[type=checkbox]")}
+    kinds = {
+        FLIPBOOK: ".noUi-handle",
+        INTERACT: ".noUi-handle",
+        **dict.fromkeys(LIVE.values(), ".noUi-handle"),
+        **dict.fromkeys(TICKS.values(), "input[type=checkbox]"),
+    }
     times = {}
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         lab = Lab(Path(folder))
         browser = launch(playwright)
         try:
             for name, source in enumerate(tqdm(kinds, desc="screen", unit="widget")):
-                book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(SETUP),
-                                                       nbformat.v4.new_code_cell(source)],
-                                                metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+                book = nbformat.v4.new_notebook(
+                    cells=[nbformat.v4.new_code_cell(SETUP), nbformat.v4.new_code_cell(source)],
+                    metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+                )
                 nbformat.write(book, Path(folder) / "notebooks" / f"bench{name}.ipynb")
                 page = browser.new_page(viewport={"width": 1280, "height": 900})
                 opened = Lesson(page, lab, f"bench{name}")
@@ -108,8 +116,7 @@ def measure(count: int = 100) -> list[Line]:
                 page.keyboard.press("Home")
                 page.wait_for_timeout(1000)
                 there = press(page, cell, kinds[source], key, half)
-                times[source] = there + press(page, cell, kinds[source], {"ArrowRight": "ArrowLeft"}.get(key, key),
-                                               half)
+                times[source] = there + press(page, cell, kinds[source], {"ArrowRight": "ArrowLeft"}.get(key, key), half)
                 opened.shut_down()
                 page.close()
         finally:
@@ -122,13 +129,25 @@ def _lines(times: dict[str, list[float]]) -> list[Line]:
     flip, inline = times[FLIPBOOK], times[INTERACT]
     ratio = p95(inline) / p95(flip)
     ratio_middle = middle(inline) / middle(flip)
-    lines = [Line("▶ flipbook (03), key press to painted frame", said(flip),
-                  f"`interact` + inline matplotlib: {said(inline)}: {ratio_middle:.1f} × at the median, "
-                  f"{ratio:.1f} × at p95", "p95 ≤ 33 ms, and ≥ 8 × faster",
-                  p95(flip) <= 33 and ratio >= 8 and ratio_middle >= 8)]
+    lines = [
+        Line(
+            "▶ flipbook (03), key press to painted frame",
+            said(flip),
+            f"`interact` + inline matplotlib: {said(inline)}: {ratio_middle:.1f} × at the median, {ratio:.1f} × at p95",
+            "p95 ≤ 33 ms, and ≥ 8 × faster",
+            p95(flip) <= 33 and ratio >= 8 and ratio_middle >= 8,
+        )
+    ]
     for name, source in {**LIVE, **TICKS}.items():
-        lines.append(Line(f"⚙ {name}", said(times[source]), f"{p95(inline) / p95(times[source]):.1f} × faster at p95",
-                          "p95 ≤ 100 ms", p95(times[source]) <= 100))
+        lines.append(
+            Line(
+                f"⚙ {name}",
+                said(times[source]),
+                f"{p95(inline) / p95(times[source]):.1f} × faster at p95",
+                "p95 ≤ 100 ms",
+                p95(times[source]) <= 100,
+            )
+        )
     return lines
 
 

@@ -2,6 +2,7 @@
 
 `make class USERS=30` calls it, with CLASS_PASSWORD in the environment. Needs root; touches only users of its own prefix.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -28,7 +29,9 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--bind", default="127.0.0.1", help="address to listen at; loopback unless told otherwise")
     parser.add_argument("--port", type=int, default=8000, help="port; the two after it are used inside")
     parser.add_argument("--memory", type=int, default=2000, help="MB of memory of one learner")
-    parser.add_argument("--cores", type=float, default=1.5, help="busy cores above which a learner is held on one, at the lowest priority")
+    parser.add_argument(
+        "--cores", type=float, default=1.5, help="busy cores above which a learner is held on one, at the lowest priority"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads that torch takes in one kernel")
     parser.add_argument("--idle", type=int, default=3600, help="seconds after which an idle server is stopped")
     parser.add_argument("--run", type=Path, default=Path("/var/lib/what-a-model-remembers"), help="the hub's own folder")
@@ -53,7 +56,9 @@ def refusal(chosen: argparse.Namespace) -> str | None:
     for path in (Path(sys.executable).resolve(), ROOT / "notebooks"):
         for folder in (path, *path.parents):
             if not os.stat(folder).st_mode & 0o001:
-                return f"Learners can not reach {path}: {folder} is closed to them. Clone into /srv and use a Python outside it."
+                return (
+                    f"Learners can not reach {path}: {folder} is closed to them. Clone into /srv and use a Python outside it."
+                )
     return None
 
 
@@ -62,8 +67,9 @@ def learner(name: str) -> pwd.struct_passwd:
     try:
         found = pwd.getpwnam(name)
     except KeyError:
-        subprocess.run(["useradd", "--create-home", "--user-group", "--comment", MARK, "--shell", "/usr/sbin/nologin", name],
-                       check=True)
+        subprocess.run(
+            ["useradd", "--create-home", "--user-group", "--comment", MARK, "--shell", "/usr/sbin/nologin", name], check=True
+        )
         found = pwd.getpwnam(name)
     if found.pw_gecos != MARK:
         raise ValueError(f"There is a user {name} that no class made. Choose another --prefix.")
@@ -79,16 +85,22 @@ def give_lessons(to: pwd.struct_passwd) -> None:
             shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
             subprocess.run(["chown", "-R", f"{to.pw_uid}:{to.pw_gid}", str(target)], check=True)
     books = [str(path) for path in (Path(to.pw_dir) / "notebooks").rglob("*.ipynb")]
-    subprocess.run([str(Path(sys.executable).parent / "jupyter"), "trust", *books], check=True, user=to.pw_uid,
-                   group=to.pw_gid, extra_groups=[], cwd=to.pw_dir, stdout=subprocess.DEVNULL,
-                   env={"HOME": to.pw_dir, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
+    subprocess.run(
+        [str(Path(sys.executable).parent / "jupyter"), "trust", *books],
+        check=True,
+        user=to.pw_uid,
+        group=to.pw_gid,
+        extra_groups=[],
+        cwd=to.pw_dir,
+        stdout=subprocess.DEVNULL,
+        env={"HOME": to.pw_dir, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+    )
 
 
 def remove(names: list[str]) -> list[str]:
     """Deletes the learners of a class that has ended, with their files; other users stay. Returns those still at work."""
     there = [name for name in names if any(user.pw_name == name and user.pw_gecos == MARK for user in pwd.getpwall())]
-    return [name for name in there
-            if subprocess.run(["userdel", "--remove", name], stderr=subprocess.DEVNULL).returncode]
+    return [name for name in there if subprocess.run(["userdel", "--remove", name], stderr=subprocess.DEVNULL).returncode]
 
 
 def main(arguments: list[str]) -> int:
@@ -115,9 +127,16 @@ def main(arguments: list[str]) -> int:
     sheet.write_text("".join(keys), encoding="utf-8")
     print(f"{len(names)} learners; their names and keys are in {sheet}.\nhttp://{chosen.bind}:{chosen.port}", flush=True)
     os.environ.update(
-        CLASS_RUN=str(chosen.run), CLASS_LEARNERS=" ".join(names), CLASS_URL=f"http://{chosen.bind}:{chosen.port}",
-        CLASS_HUB_PORT=str(chosen.port + 1), CLASS_PROXY_PORT=str(chosen.port + 2), CLASS_MEMORY_MB=str(chosen.memory),
-        CLASS_CORES=str(chosen.cores), CLASS_THREADS=str(chosen.threads), CLASS_IDLE_SECONDS=str(chosen.idle))
+        CLASS_RUN=str(chosen.run),
+        CLASS_LEARNERS=" ".join(names),
+        CLASS_URL=f"http://{chosen.bind}:{chosen.port}",
+        CLASS_HUB_PORT=str(chosen.port + 1),
+        CLASS_PROXY_PORT=str(chosen.port + 2),
+        CLASS_MEMORY_MB=str(chosen.memory),
+        CLASS_CORES=str(chosen.cores),
+        CLASS_THREADS=str(chosen.threads),
+        CLASS_IDLE_SECONDS=str(chosen.idle),
+    )
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.chdir(chosen.run)
     hub = Path(sys.executable).parent / "jupyterhub"

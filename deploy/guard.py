@@ -5,6 +5,7 @@ busy than allowed for five seconds is held: all threads of theirs run on one cor
 processes have kept less than a tenth of a core busy for five seconds. A learner may widen a process to other cores; the guard
 narrows it again, twice a second.
 """
+
 from __future__ import annotations
 
 import os

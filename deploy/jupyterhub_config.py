@@ -2,6 +2,7 @@
 
 Options: https://jupyterhub.readthedocs.io, pages on LocalProcessSpawner, Authenticator and services.
 """
+
 from __future__ import annotations
 
 import os
@@ -40,10 +41,25 @@ c.Spawner.start_timeout = c.Spawner.http_timeout = 300
 c.JupyterHub.concurrent_spawn_limit = 0
 
 c.JupyterHub.services = [
-    {"name": "idle-culler", "command": [sys.executable, "-m", "jupyterhub_idle_culler",
-                                        f"--timeout={os.environ['CLASS_IDLE_SECONDS']}"]},
-    {"name": "guard", "command": [sys.executable, str(Path(__file__).parent / "guard.py"),
-                                         os.environ["CLASS_MEMORY_MB"], os.environ["CLASS_CORES"], *learners]},
+    {
+        "name": "idle-culler",
+        "command": [sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={os.environ['CLASS_IDLE_SECONDS']}"],
+    },
+    {
+        "name": "guard",
+        "command": [
+            sys.executable,
+            str(Path(__file__).parent / "guard.py"),
+            os.environ["CLASS_MEMORY_MB"],
+            os.environ["CLASS_CORES"],
+            *learners,
+        ],
+    },
 ]
-c.JupyterHub.load_roles = [{"name": "idle-culler", "services": ["idle-culler"],
-                            "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"]}]
+c.JupyterHub.load_roles = [
+    {
+        "name": "idle-culler",
+        "services": ["idle-culler"],
+        "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+    }
+]

@@ -1,4 +1,5 @@
 """Who may come in, and what a learner's processes may use."""
+
 from __future__ import annotations
 
 import hashlib
@@ -15,7 +16,7 @@ from traitlets import Int, Unicode
 def key_of(class_password: str, name: str) -> str:
     """A learner's own key: 60 bits of HMAC-SHA-256 under the class password, so that nobody can use another's name."""
     digits = hmac.new(class_password.encode(), name.encode(), hashlib.sha256).hexdigest()[:15]
-    return "-".join(digits[k:k + 5] for k in (0, 5, 10))
+    return "-".join(digits[k : k + 5] for k in (0, 5, 10))
 
 
 class KeyAuthenticator(Authenticator):
@@ -46,8 +47,11 @@ class LimitedSpawner(LocalProcessSpawner):
         def limit() -> None:
             os.nice(10)
             os.umask(0o077)
-            for kind, most in ((resource.RLIMIT_DATA, self.memory), (resource.RLIMIT_NPROC, self.processes),
-                               (resource.RLIMIT_CORE, 0)):
+            for kind, most in (
+                (resource.RLIMIT_DATA, self.memory),
+                (resource.RLIMIT_NPROC, self.processes),
+                (resource.RLIMIT_CORE, 0),
+            ):
                 resource.setrlimit(kind, (most, most))
             become()
 

@@ -2,6 +2,7 @@
 
 `python deploy/measure.py 1 5 10 20`, as root. Learners come without browsers, so that only the class is measured.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -31,8 +32,15 @@ class OpenClass:
         self.users, self.prefix, self.hub = users, prefix, f"http://127.0.0.1:{port}"
         self.folder = tempfile.TemporaryDirectory(prefix="class-", dir="/var/tmp")
         self.run = Path(self.folder.name) / "run"
-        self.command = [sys.executable, str(Path(__file__).with_name("class.py")), f"--users={users}", f"--prefix={prefix}",
-                        f"--port={port}", f"--run={self.run}", *more]
+        self.command = [
+            sys.executable,
+            str(Path(__file__).with_name("class.py")),
+            f"--users={users}",
+            f"--prefix={prefix}",
+            f"--port={port}",
+            f"--run={self.run}",
+            *more,
+        ]
         self.environment = {**os.environ, "CLASS_PASSWORD": secrets.token_hex(12)}
 
     def __enter__(self) -> OpenClass:
@@ -117,7 +125,9 @@ async def together(room: OpenClass) -> list[list[float]]:
 
 def main(counts: list[int]) -> None:
     """One table line for each number of learners."""
-    print("| learners at once | server ready, median / last | lesson 03 run, median / last | slider, median / last | memory a learner |")
+    print(
+        "| learners at once | server ready, median / last | lesson 03 run, median / last | slider, median / last | memory a learner |"
+    )
     print("|---|---|---|---|---|")
     for count in tqdm(counts, "classes"):
         with OpenClass(count, PREFIX, 18100) as room:

@@ -1,4 +1,5 @@
 """A learner without a browser: logs in, opens a lesson, runs it and moves a slider, over the same web addresses."""
+
 from __future__ import annotations
 
 import asyncio
@@ -50,8 +51,11 @@ class Visitor:
     async def call(self, method: str, address: str, user: str | None = None, **body: Any) -> tuple[int, Any]:
         """Status and JSON of a call to a learner's server, this one's own if `user` is not given."""
         base = f"{self.hub}/user/{user or self.name}"
-        tokens = [cookie.value for cookie in self.web.cookie_jar
-                  if cookie.key == "_xsrf" and cookie["path"].startswith(f"/user/{self.name}")]
+        tokens = [
+            cookie.value
+            for cookie in self.web.cookie_jar
+            if cookie.key == "_xsrf" and cookie["path"].startswith(f"/user/{self.name}")
+        ]
         headers = {"X-XSRFToken": tokens[0]} if tokens else {}
         async with self.web.request(method, f"{base}/{address}", json=body or None, headers=headers) as answer:
             return answer.status, await answer.json() if answer.content_type == "application/json" else await answer.text()
@@ -59,7 +63,9 @@ class Visitor:
     async def start_kernel(self, lesson: str) -> None:
         """A kernel for that notebook, as JupyterLab starts one."""
         path = f"notebooks/{lesson}.ipynb"
-        status, session = await self.call("POST", "api/sessions", path=path, name=lesson, type="notebook", kernel={"name": "python3"})
+        status, session = await self.call(
+            "POST", "api/sessions", path=path, name=lesson, type="notebook", kernel={"name": "python3"}
+        )
         if status != 201:
             raise RuntimeError(f"no kernel: {status} {session}")
         url = f"{self.hub}/user/{self.name}/api/kernels/{session['kernel']['id']}/channels"
@@ -67,10 +73,17 @@ class Visitor:
 
     async def send(self, kind: str, content: dict[str, Any]) -> str:
         """Sends one message to the kernel, and returns its id."""
-        header = {"msg_id": uuid.uuid4().hex, "msg_type": kind, "username": self.name, "session": self.name, "version": "5.3",
-                  "date": "2026-01-01T00:00:00Z"}
-        await self.kernel.send_json({"header": header, "parent_header": {}, "metadata": {}, "content": content,
-                                     "channel": "shell", "buffers": []})
+        header = {
+            "msg_id": uuid.uuid4().hex,
+            "msg_type": kind,
+            "username": self.name,
+            "session": self.name,
+            "version": "5.3",
+            "date": "2026-01-01T00:00:00Z",
+        }
+        await self.kernel.send_json(
+            {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell", "buffers": []}
+        )
         return header["msg_id"]
 
     async def run(self, code: str) -> str:
@@ -111,9 +124,13 @@ class Visitor:
         """Moves the slider of that label, and returns the seconds until a new picture has come back."""
         comm = next(key for key, state in self.opened.items() if state.get("description") == label and "readout" in state)
         start = time.monotonic()
-        await self.send("comm_msg", {"comm_id": comm, "data": {"method": "update", "state": {"value": value}, "buffer_paths": []}})
+        await self.send(
+            "comm_msg", {"comm_id": comm, "data": {"method": "update", "state": {"value": value}, "buffer_paths": []}}
+        )
         async for message in self.kernel:
             told = json.loads(message.data)
-            if told["header"]["msg_type"] == "comm_msg" and "<svg" in str(told["content"]["data"].get("state", {}).get("value")):
+            if told["header"]["msg_type"] == "comm_msg" and "<svg" in str(
+                told["content"]["data"].get("state", {}).get("value")
+            ):
                 return time.monotonic() - start
         raise RuntimeError("the kernel is gone")

@@ -3,6 +3,7 @@
 The file is what `torch.save` writes. The dict in it carries its digests as an attribute, as torch's own state dicts carry
 `_metadata`: `torch.load(path)` reads the file too, and gives the same contents, in an OrderedDict.
 """
+
 from __future__ import annotations
 
 import errno
@@ -34,8 +35,10 @@ except ImportError:
     fcntl = None
 
 FORMAT, SMALL = 2, 1 << 20
-_COPIES = re.compile(rb"c(_codecs\nencode|(builtins|__builtin__)\nbytearray|torch[.\w]*\n\w*Tensor|torch\._tensor\n\w+|"
-                     rb"torch\._utils\n_rebuild_(?!tensor_v[23]\n|parameter\n)\w+)\n")
+_COPIES = re.compile(
+    rb"c(_codecs\nencode|(builtins|__builtin__)\nbytearray|torch[.\w]*\n\w*Tensor|torch\._tensor\n\w+|"
+    rb"torch\._utils\n_rebuild_(?!tensor_v[23]\n|parameter\n)\w+)\n"
+)
 
 
 class CheckpointError(Exception):
@@ -83,8 +86,9 @@ def save(path: str | Path, contents: Mapping[str, Any], *, keep: int | None = No
     return target
 
 
-def load(path: str | Path, into: Mapping[str, Any] | None = None, *, fallback: bool = False,
-         name: str | None = None) -> dict[str, Any]:
+def load(
+    path: str | Path, into: Mapping[str, Any] | None = None, *, fallback: bool = False, name: str | None = None
+) -> dict[str, Any]:
     """The contents of a file that `save` wrote, every tensor checked, on the CPU, with `weights_only=True`.
 
     `into` gives each named part to its owner's `load_state_dict`; if any does not fit, all owners are as before.
@@ -127,7 +131,7 @@ class _Out:
     def write(self, data: Any) -> int:
         try:
             for start in range(0, len(data) if self.error is None else 0, CHUNK):
-                self.told(self.file.write(data[start:start + CHUNK]))
+                self.told(self.file.write(data[start : start + CHUNK]))
         except OSError as error:
             self.error = error
         return len(data)
@@ -165,15 +169,22 @@ def _read(path: Path, name: str) -> dict[str, Any]:
         contents = torch.load(source(), map_location="cpu", weights_only=True)
         text = vars(contents).pop(ATTRIBUTE, None) if type(contents) is OrderedDict else None
         if text is None:
-            raise CheckpointError(f"{path.name!r} has no digests to check it by. If torch.save wrote it and you trust it, "
-                                  "torch.load(path, weights_only=True) reads it.")
+            raise CheckpointError(
+                f"{path.name!r} has no digests to check it by. If torch.save wrote it and you trust it, "
+                "torch.load(path, weights_only=True) reads it."
+            )
         sealed = json.loads(text)
-        if not isinstance(sealed, dict) or sealed.get("format") != FORMAT \
-                or not {"name", "kind", "rest", "storages"} <= sealed.keys():
+        if (
+            not isinstance(sealed, dict)
+            or sealed.get("format") != FORMAT
+            or not {"name", "kind", "rest", "storages"} <= sealed.keys()
+        ):
             raise ValueError(f"its digests are not of format {FORMAT}")
         if sealed["name"] != name:
-            raise CheckpointError(f"{path.name!r} holds what was saved as {sealed['name']!r}: the files were swapped "
-                                  f"or renamed. If it was renamed, pass name={sealed['name']!r}.")
+            raise CheckpointError(
+                f"{path.name!r} holds what was saved as {sealed['name']!r}: the files were swapped "
+                f"or renamed. If it was renamed, pass name={sealed['name']!r}."
+            )
         contents = dict(contents) if sealed["kind"] == "dict" else contents
         held = Held(contents)
         with _progress(f"checking {path.name}", held.size) as told:
@@ -188,8 +199,10 @@ def _read(path: Path, name: str) -> dict[str, Any]:
     except Exception as error:
         wanted = re.search(r"GLOBAL ([.\w]+)", str(error))
         if wanted:
-            raise CheckpointError(f"{path.name!r} asks to import {wanted[1]}, which a checkpoint of tensors never does. "
-                                  "It was not loaded: do not trust where it came from.") from error
+            raise CheckpointError(
+                f"{path.name!r} asks to import {wanted[1]}, which a checkpoint of tensors never does. "
+                "It was not loaded: do not trust where it came from."
+            ) from error
         reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0][:120] or type(error).__name__
         raise CheckpointError(f"{path.name!r} is damaged or no checkpoint: {reason}.") from error
 

@@ -1,4 +1,5 @@
 """Two state dicts, key by key: what matches, is missing, unexpected, or differs in shape, dtype or value."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -28,8 +29,7 @@ class Pair:
     source_key: str = ""
 
 
-def compare(source: Mapping[str, Any], target: Mapping[str, Any], *, values: bool = True,
-            explain: bool = False) -> list[Pair]:
+def compare(source: Mapping[str, Any], target: Mapping[str, Any], *, values: bool = True, explain: bool = False) -> list[Pair]:
     """Pairs in the order of the target, then what only the source has. `values=False` compares names and shapes.
 
     `explain=True` joins a missing and an unexpected key into one pair where `renames` finds that they belong together.
@@ -39,8 +39,12 @@ def compare(source: Mapping[str, Any], target: Mapping[str, Any], *, values: boo
     source, target = require_state_dict(source), require_state_dict(target)
     old = renames(source, target) if explain else {}
     keys = [*target, *(key for key in source if key not in target and key not in old.values())]
-    return [Pair(key, _label(source[old[key]]), _label(target[key]), "rename", "renamed", old[key]) if key in old
-            else _pair(key, source.get(key), target.get(key), key in source, key in target, values) for key in keys]
+    return [
+        Pair(key, _label(source[old[key]]), _label(target[key]), "rename", "renamed", old[key])
+        if key in old
+        else _pair(key, source.get(key), target.get(key), key in source, key in target, values)
+        for key in keys
+    ]
 
 
 def renames(source: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,5 @@
 """A state dict or a checkpoint file as plain rows. Nothing is printed, and no data is read that is not shown."""
+
 from __future__ import annotations
 
 import math
@@ -48,8 +49,9 @@ def describe(state_dict: Any, model: nn.Module | None = None) -> list[Row]:
     Raises TypeError or ValueError, in one sentence, for anything that is not a model's state dict.
     """
     buffers = {name for name, _ in model.named_buffers()} if model is not None else set()
-    return [_row(key, value, "buffer" if key in buffers else "parameter")
-            for key, value in require_state_dict(state_dict).items()]
+    return [
+        _row(key, value, "buffer" if key in buffers else "parameter") for key, value in require_state_dict(state_dict).items()
+    ]
 
 
 def _row(key: str, value: Any, kind: str) -> Row:
@@ -65,9 +67,14 @@ def _memory(tensor: Tensor) -> tuple[int, int | None, int]:
     if tensor.layout is torch.sparse_coo:
         parts = [tensor._indices(), tensor._values()]
     elif tensor.layout in (torch.sparse_csr, torch.sparse_csc):
-        parts = [tensor.values(), *((tensor.crow_indices(), tensor.col_indices())
-                                    if tensor.layout is torch.sparse_csr
-                                    else (tensor.ccol_indices(), tensor.row_indices()))]
+        parts = [
+            tensor.values(),
+            *(
+                (tensor.crow_indices(), tensor.col_indices())
+                if tensor.layout is torch.sparse_csr
+                else (tensor.ccol_indices(), tensor.row_indices())
+            ),
+        ]
     else:
         own = tensor.numel() * tensor.element_size()
         if tensor.is_meta:
@@ -97,14 +104,17 @@ def read_file(path: str | Path) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"Got {path.name!r}, which is {'a folder' if path.is_dir() else 'not there'}; "
-                         "wanted a file that torch.save wrote.")
+        raise ValueError(
+            f"Got {path.name!r}, which is {'a folder' if path.is_dir() else 'not there'}; wanted a file that torch.save wrote."
+        )
     try:
         return torch.load(path, mmap=zipfile.is_zipfile(path), map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).partition("\n")[0][:120] or type(error).__name__
-        raise ValueError(f"Got {path.name!r}, which does not open as a checkpoint of tensors ({reason}); "
-                         "wanted a file that torch.save wrote.") from error
+        raise ValueError(
+            f"Got {path.name!r}, which does not open as a checkpoint of tensors ({reason}); "
+            "wanted a file that torch.save wrote."
+        ) from error
 
 
 def require_state_dict(value: Any) -> Mapping[str, Any]:
@@ -114,11 +124,13 @@ def require_state_dict(value: Any) -> Mapping[str, Any]:
         raise TypeError(f"Got {came}")
     for key, entry in value.items():
         if not isinstance(key, str):
-            raise TypeError(f"Got a dict with the key {key!r} of type {type(key).__name__}; wanted a state dict, "
-                            "whose keys are strings.")
+            raise TypeError(
+                f"Got a dict with the key {key!r} of type {type(key).__name__}; wanted a state dict, whose keys are strings."
+            )
         if not isinstance(entry, Tensor) and not key.endswith("_extra_state"):
-            raise ValueError(f"Got {type(entry).__name__} under the key {key!r}; wanted a state dict, "
-                             "whose values are tensors.")
+            raise ValueError(
+                f"Got {type(entry).__name__} under the key {key!r}; wanted a state dict, whose values are tensors."
+            )
     return value
 
 
@@ -133,11 +145,16 @@ def _what_came(value: Any) -> str | None:
         return f"{type(value).__name__}; wanted a state dict: a mapping of names to tensors."
     if set(value) == {"state", "param_groups"}:
         return "an optimizer's state dict ('state', 'param_groups'); wanted a model's: model.state_dict()."
-    inner = [key for key, entry in value.items()
-             if isinstance(entry, Mapping) and entry and all(isinstance(x, Tensor) for x in entry.values())]
+    inner = [
+        key
+        for key, entry in value.items()
+        if isinstance(entry, Mapping) and entry and all(isinstance(x, Tensor) for x in entry.values())
+    ]
     if inner:
-        return (f"a checkpoint with the entries {', '.join(map(repr, value))}; wanted a state dict: "
-                f"{' or '.join(map(repr, inner))} is one.")
+        return (
+            f"a checkpoint with the entries {', '.join(map(repr, value))}; wanted a state dict: "
+            f"{' or '.join(map(repr, inner))} is one."
+        )
     return None
 
 
@@ -169,11 +186,9 @@ def cells(tensor: Tensor, rows: int = 6, columns: int = 8) -> Cells:
     height, width = min(rows, grid_shape[0]), min(columns, grid_shape[1])
     notes = _notes(tensor, grid_shape, rows, columns)
     if tensor.is_meta:
-        return Cells([["·"] * width for _ in range(height)], [[math.nan] * width for _ in range(height)],
-                     *about, notes)
+        return Cells([["·"] * width for _ in range(height)], [[math.nan] * width for _ in range(height)], *about, notes)
     values = _corner(tensor, height, width)
-    return Cells([[figure(x) for x in line] for line in values], [[_real(x) for x in line] for line in values],
-                 *about, notes)
+    return Cells([[figure(x) for x in line] for line in values], [[_real(x) for x in line] for line in values], *about, notes)
 
 
 def _corner(tensor: Tensor, height: int, width: int) -> list[list[Any]]:

@@ -1,4 +1,5 @@
 """Files of one folder that belong together: their names differ in the last number only."""
+
 from __future__ import annotations
 
 import os
@@ -34,8 +35,11 @@ def up_to(path: Path) -> list[Path]:
     """The files whose names differ from this one's only in a smaller last number, in the order of that; then this one."""
     head, number, tail = _parted(path.name)
     older = {_parted(other.name): other for other in path.parent.glob("*") if number >= 0}
-    return [other for (first, step, last), other in sorted(older.items(), key=lambda item: item[0][1])
-            if (first, last) == (head, tail) and 0 <= step < number] + [path]
+    return [
+        other
+        for (first, step, last), other in sorted(older.items(), key=lambda item: item[0][1])
+        if (first, last) == (head, tail) and 0 <= step < number
+    ] + [path]
 
 
 def prune(target: Path, keep: int) -> None:
@@ -58,7 +62,7 @@ def sweep(folder: Path, name: str) -> None:
     """Deletes what a killed `save` of such a name left in the folder; a file that somebody still writes stays."""
     for part in [part for part in os.listdir(folder) if part.endswith(".part")]:
         head, _, tail = _parted(name)
-        if part.startswith(f".{head}") and part[:-len(".12345678.part")].endswith(tail):
+        if part.startswith(f".{head}") and part[: -len(".12345678.part")].endswith(tail):
             with suppress(OSError):
                 with open(folder / part, "rb") as file:
                     if fcntl:

@@ -1,4 +1,5 @@
 """The lessons' model, its toy data, and plain training that records what happened."""
+
 from __future__ import annotations
 
 import copy
@@ -61,9 +62,12 @@ def train(model: nn.Module, optimizer: optim.Optimizer, steps: int) -> list[Step
 def _moment(loss: float, model: nn.Module, optimizer: optim.Optimizer) -> Step:
     parameters = list(model.parameters())
     buffers = [optimizer.state.get(p, {}).get("momentum_buffer") for p in parameters]
-    return Step(loss, [p.detach().clone() for p in parameters],
-                [None if p.grad is None else p.grad.clone() for p in parameters],
-                [None if b is None else b.clone() for b in buffers])
+    return Step(
+        loss,
+        [p.detach().clone() for p in parameters],
+        [None if p.grad is None else p.grad.clone() for p in parameters],
+        [None if b is None else b.clone() for b in buffers],
+    )
 
 
 def window_and_photograph(steps: int) -> list[tuple[list[Tensor], list[Tensor]]]:
@@ -134,12 +138,14 @@ def attached(how: str) -> tuple[nn.Module, str]:
     torch.manual_seed(SEED)
     model = nn.Module()
     model.layer = nn.Linear(2, 2)
-    code = {"nn.Parameter": "model.extra = nn.Parameter(torch.ones(2))",
-            "register_buffer": "model.register_buffer('extra', torch.ones(2))",
-            "persistent=False": "model.register_buffer('extra', torch.ones(2), persistent=False)",
-            "plain tensor": "model.extra = torch.ones(2)",
-            "list of modules": "model.extra = [nn.Linear(2, 1)]",
-            "nn.ModuleList": "model.extra = nn.ModuleList([nn.Linear(2, 1)])",
-            "tied weight": "model.extra = model.layer.weight"}[how]
+    code = {
+        "nn.Parameter": "model.extra = nn.Parameter(torch.ones(2))",
+        "register_buffer": "model.register_buffer('extra', torch.ones(2))",
+        "persistent=False": "model.register_buffer('extra', torch.ones(2), persistent=False)",
+        "plain tensor": "model.extra = torch.ones(2)",
+        "list of modules": "model.extra = [nn.Linear(2, 1)]",
+        "nn.ModuleList": "model.extra = nn.ModuleList([nn.Linear(2, 1)])",
+        "tied weight": "model.extra = model.layer.weight",
+    }[how]
     exec(code, {"torch": torch, "nn": nn, "model": model})
     return model, code

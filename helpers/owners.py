@@ -1,4 +1,5 @@
 """Things with a state dict: all of them get theirs, or none; and the random numbers of a program as one of them."""
+
 from __future__ import annotations
 
 import copy
@@ -38,8 +39,7 @@ def _check_optimizer(optimizer: optim.Optimizer) -> None:
         for parameter in group["params"]:
             for name, value in optimizer.state.get(parameter, {}).items():
                 if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
-                    raise ValueError(f"{name} has the shape {tuple(value.shape)}, its parameter "
-                                     f"{tuple(parameter.shape)}.")
+                    raise ValueError(f"{name} has the shape {tuple(value.shape)}, its parameter {tuple(parameter.shape)}.")
 
 
 class Generators:

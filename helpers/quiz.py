@@ -1,4 +1,5 @@
 """Predictions and exercises: ask, check, say what was wrong, hint. Nothing here raises at the learner."""
+
 from __future__ import annotations
 
 import textwrap
@@ -43,16 +44,17 @@ class Prediction:
     def ask(self) -> View:
         """The question with a button for each choice; a click is answered at once."""
         reply = ipywidgets.HTML(_note("Click what you expect, then run the next cell."))
-        buttons = [ipywidgets.Button(description=choice.words, layout={"width": "auto", "align_self": "flex-start"})
-                   for choice in self.choices]
+        buttons = [
+            ipywidgets.Button(description=choice.words, layout={"width": "auto", "align_self": "flex-start"})
+            for choice in self.choices
+        ]
 
         def answer(clicked: ipywidgets.Button) -> None:
             reply.value = _words(self.judge(buttons.index(clicked)))
 
         for button in buttons:
             button.on_click(answer)
-        question = ipywidgets.HTML(f"<p style='font-size:1.15em;margin:4px 0'><b>Predict.</b> "
-                                   f"{escape(self.question)}</p>")
+        question = ipywidgets.HTML(f"<p style='font-size:1.15em;margin:4px 0'><b>Predict.</b> {escape(self.question)}</p>")
         choices = [f"{'ABCDE'[k]}   {choice.words}" for k, choice in enumerate(self.choices)]
         return View([question, *buttons, reply], _still("Predict", [self.question, *choices]))
 
@@ -94,8 +96,9 @@ class Exercise:
         verdict = self.judge(answer)
         said = ipywidgets.HTML(_words(verdict))
         hints = ipywidgets.HTML()
-        button = ipywidgets.Button(description=f"Hint 1 of {len(self.hints)}",
-                                   layout={"width": "auto", "align_self": "flex-start"})
+        button = ipywidgets.Button(
+            description=f"Hint 1 of {len(self.hints)}", layout={"width": "auto", "align_self": "flex-start"}
+        )
 
         def unfold(_: object) -> None:
             shown = hints.value.count("<li>") + 1
@@ -118,9 +121,11 @@ def _blank(answer: Any) -> bool:
 
 
 def _words(verdict: Verdict) -> str:
-    return (f"<p style='font-size:1.1em;line-height:1.45;max-width:46em;margin:4px 0;padding:8px 14px;"
-            f"background:{svg.CARD};color:{svg.INK};border-left:6px solid {COLORS[verdict.state]}' role='status'>"
-            f"<b>{SIGNS[verdict.state]}</b> {escape(verdict.message)}</p>")
+    return (
+        f"<p style='font-size:1.1em;line-height:1.45;max-width:46em;margin:4px 0;padding:8px 14px;"
+        f"background:{svg.CARD};color:{svg.INK};border-left:6px solid {COLORS[verdict.state]}' role='status'>"
+        f"<b>{SIGNS[verdict.state]}</b> {escape(verdict.message)}</p>"
+    )
 
 
 def _note(words: str) -> str:

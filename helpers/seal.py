@@ -1,4 +1,5 @@
 """What a checkpoint holds, as a digest of each storage's bytes and one of all the rest: its keys, shapes and plain values."""
+
 from __future__ import annotations
 
 import ctypes
@@ -46,8 +47,14 @@ class Held:
         found = self.seal({key: value for key, value in sealed.items() if key not in ("rest", "storages")}, told)
         if found["rest"] != sealed["rest"]:
             return "its keys, shapes or plain values"
-        return next((f"the numbers of {' and '.join(keys)}" for (_, _, keys), one, other in
-                     zip(self._storages.values(), found["storages"], sealed["storages"], strict=True) if one != other), None)
+        return next(
+            (
+                f"the numbers of {' and '.join(keys)}"
+                for (_, _, keys), one, other in zip(self._storages.values(), found["storages"], sealed["storages"], strict=True)
+                if one != other
+            ),
+            None,
+        )
 
     def _read(self, value: Any, key: str) -> None:
         kind = type(value)
@@ -59,8 +66,10 @@ class Held:
             self._said.append(("set", sorted(map(repr, value))))
         elif kind not in (*DICTS, *LISTS):
             cure = f"{type(value.item()).__name__}(value)" if hasattr(value, "item") else "its state dict, or plain values"
-            raise TypeError(f"Got {kind.__module__}.{kind.__name__} at {key}; wanted tensors, numbers and strings in "
-                            f"dicts and lists. Save {cure}.")
+            raise TypeError(
+                f"Got {kind.__module__}.{kind.__name__} at {key}; wanted tensors, numbers and strings in "
+                f"dicts and lists. Save {cure}."
+            )
         elif id(value) not in self._seen:
             number, self._seen[id(value)] = len(self._seen), None
             self._said.append((kind.__name__, len(value)))
@@ -88,22 +97,39 @@ class Held:
     def _tensor(self, value: Tensor, key: str) -> None:
         kind = type(value)
         if kind not in (Tensor, nn.Parameter) or value.layout is not torch.strided or value.is_quantized or value.is_meta:
-            raise TypeError(f"Got a {kind.__name__} ({value.layout}, {value.dtype}, {value.device}) at {key}; "
-                            "wanted a plain dense tensor with data. Save what it is made of.")
+            raise TypeError(
+                f"Got a {kind.__name__} ({value.layout}, {value.dtype}, {value.device}) at {key}; "
+                "wanted a plain dense tensor with data. Save what it is made of."
+            )
         if vars(value):
-            raise TypeError(f"Got a {kind.__name__} with the attribute {next(iter(vars(value)))} at {key}; wanted none. "
-                            "Save its detach(), and the attribute as an entry of its own.")
+            raise TypeError(
+                f"Got a {kind.__name__} with the attribute {next(iter(vars(value)))} at {key}; wanted none. "
+                "Save its detach(), and the attribute as an entry of its own."
+            )
         storage = value.untyped_storage()
         if storage.nbytes() % value.itemsize:
-            raise ValueError(f"Got a view of {storage.nbytes()} bytes, no whole number of {value.dtype}, at {key}, which "
-                             "torch.load refuses. Save its clone().")
+            raise ValueError(
+                f"Got a view of {storage.nbytes()} bytes, no whole number of {value.dtype}, at {key}, which "
+                "torch.load refuses. Save its clone()."
+            )
         if storage._cdata not in self._storages:
             self._storages[storage._cdata] = len(self._storages), value, []
             self.size += storage.nbytes()
         number, _, keys = self._storages[storage._cdata]
         keys.append(key)
-        self._said.append((kind.__name__, value.dtype, tuple(value.shape), value.stride(), value.storage_offset(),
-                           value.requires_grad, value.is_conj(), value.is_neg(), number))
+        self._said.append(
+            (
+                kind.__name__,
+                value.dtype,
+                tuple(value.shape),
+                value.stride(),
+                value.storage_offset(),
+                value.requires_grad,
+                value.is_conj(),
+                value.is_neg(),
+                number,
+            )
+        )
 
 
 def _digest(tensor: Tensor, told: Told) -> str:

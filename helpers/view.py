@@ -1,4 +1,5 @@
 """A widget that leaves a still behind: what a reader without a kernel sees, hears and can compare."""
+
 from __future__ import annotations
 
 import ipywidgets

@@ -1,4 +1,5 @@
 """The interactive views: flipbooks that need no kernel, and live pictures. No arithmetic of their own."""
+
 from __future__ import annotations
 
 import re
@@ -27,8 +28,9 @@ def flipbook(frames: Sequence[Picture], label: str = "step", still: int = 0) -> 
     last = len(frames) - 1
     pages = ipywidgets.Stack([ipywidgets.HTML(frame.svg) for frame in frames], selected_index=still)
     steps = slider(label, 0, last, still, step=1)
-    play = ipywidgets.Play(value=still, min=0, max=last, interval=max(60, 3000 // len(frames)), show_repeat=False,
-                           layout={"display": "none"})
+    play = ipywidgets.Play(
+        value=still, min=0, max=last, interval=max(60, 3000 // len(frames)), show_repeat=False, layout={"display": "none"}
+    )
     button = ipywidgets.ToggleButton(False, description="Play", icon="play", layout={"width": "90px"})
     ipywidgets.jslink((steps, "value"), (pages, "selected_index"))
     ipywidgets.jsdlink((play, "value"), (steps, "value"))
@@ -43,18 +45,28 @@ def _named(control: ipywidgets.Widget) -> ipywidgets.Widget:
         return control
     whole = isinstance(control, ipywidgets.IntSlider)
     kind = ipywidgets.BoundedIntText if whole else ipywidgets.BoundedFloatText
-    field = kind(control.value, min=control.min, max=control.max, step=control.step, description=control.description,
-                 style={"description_width": "0px"}, layout={"width": "80px"})
+    field = kind(
+        control.value,
+        min=control.min,
+        max=control.max,
+        step=control.step,
+        description=control.description,
+        style={"description_width": "0px"},
+        layout={"width": "80px"},
+    )
     if whole:
         ipywidgets.jslink((control, "value"), (field, "value"))
     else:
         ipywidgets.dlink((control, "value"), (field, "value"), lambda value: round(value, 6))
-        field.observe(lambda change: abs(control.value - change["new"]) < 1e-6 or control.set_trait("value", change["new"]), "value")
+        field.observe(
+            lambda change: abs(control.value - change["new"]) < 1e-6 or control.set_trait("value", change["new"]), "value"
+        )
     return ipywidgets.HBox([control, field])
 
 
 def live(render: Callable[..., Picture], **controls: ipywidgets.Widget) -> View:
     """⚙ A picture drawn anew by `render` at every change of a control, which gets the controls' values by name."""
+
     def picture() -> Picture:
         return render(**{name: control.value for name, control in controls.items()})
 
@@ -72,16 +84,27 @@ def live(render: Callable[..., Picture], **controls: ipywidgets.Widget) -> View:
 def slider(label: str, low: float, high: float, value: float, step: float = 0.1) -> ipywidgets.Widget:
     """A slider over whole numbers if `step` is one, else over decimals."""
     if isinstance(step, int):
-        return ipywidgets.IntSlider(value, low, high, step, description=label, tooltip=label, style=LABEL, readout=False,
-                                    layout={"width": "460px"})
-    return ipywidgets.FloatSlider(value, min=low, max=high, step=step, description=label, tooltip=label, style=LABEL,
-                                  readout=False, layout={"width": "460px"})
+        return ipywidgets.IntSlider(
+            value, low, high, step, description=label, tooltip=label, style=LABEL, readout=False, layout={"width": "460px"}
+        )
+    return ipywidgets.FloatSlider(
+        value,
+        min=low,
+        max=high,
+        step=step,
+        description=label,
+        tooltip=label,
+        style=LABEL,
+        readout=False,
+        layout={"width": "460px"},
+    )
 
 
 def choice(label: str, options: Sequence[str]) -> ipywidgets.ToggleButtons:
     """Buttons of which one is chosen; not a drop-down list, whose arrow keys JupyterLab takes for its own cells."""
-    return ipywidgets.ToggleButtons(options=list(options), description=label, tooltip=label,
-                                    style={"description_width": "initial", "button_width": "auto"})
+    return ipywidgets.ToggleButtons(
+        options=list(options), description=label, tooltip=label, style={"description_width": "initial", "button_width": "auto"}
+    )
 
 
 def tick(label: str, value: bool = True) -> ipywidgets.Checkbox:
@@ -102,8 +125,9 @@ def progress(items: Iterable, total: int, label: str) -> Iterator:
 
 def symptom_finder() -> View:
     """⚙ A line to type an error or a worry into; below it the lessons and sections that explain it."""
-    line = ipywidgets.Text(placeholder="paste an error, or say what worries you", description="symptom", style=LABEL,
-                           layout={"width": "640px"})
+    line = ipywidgets.Text(
+        placeholder="paste an error, or say what worries you", description="symptom", style=LABEL, layout={"width": "640px"}
+    )
     found = ipywidgets.Output(outputs=_found(""))
     line.observe(lambda change: setattr(found, "outputs", _found(change["new"])), "value")
     rows = [(s.name, f"{s.lesson[:2]} · {s.section}") for s in symptoms.SYMPTOMS]
@@ -113,8 +137,11 @@ def symptom_finder() -> View:
 def _found(words: str) -> tuple[dict, ...]:
     """Markdown, whose links JupyterLab opens beside this notebook, not instead of it."""
     hits = symptoms.find(words)
-    lines = [f"{k}. **{_plain(hit.name)}**  \n{_plain(hit.advice)}  \n[Lesson {hit.lesson[:2]}: {hit.section}]"
-             f"({hit.lesson}.ipynb#{hit.section.replace(' ', '-')})" for k, hit in enumerate(hits, 1)]
+    lines = [
+        f"{k}. **{_plain(hit.name)}**  \n{_plain(hit.advice)}  \n[Lesson {hit.lesson[:2]}: {hit.section}]"
+        f"({hit.lesson}.ipynb#{hit.section.replace(' ', '-')})"
+        for k, hit in enumerate(hits, 1)
+    ]
     if not words.strip():
         lines = [symptoms.EMPTY]
     elif not hits:
@@ -149,14 +176,20 @@ def pressed(render: Callable[..., Picture], label: str, **controls: ipywidgets.W
 
 def refactor_lab(lab: Lab) -> View:
     """⚙ Choose a change and a format, press Run: both the change and the load really happen, in a fresh process."""
-    return pressed(lambda change, form: outcome_picture(lab.run(change, form)), "Run it",
-                   change=choice("change", list(CHANGES)), form=choice("format", list(FORMATS)))
+    return pressed(
+        lambda change, form: outcome_picture(lab.run(change, form)),
+        "Run it",
+        change=choice("change", list(CHANGES)),
+        form=choice("format", list(FORMATS)),
+    )
 
 
 def rename_lab(state: Mapping[str, Tensor], model: nn.Module, rules: int = 3) -> View:
     """⚙ Rules `old -> new`, one a line; the key diff follows while one types, and Load it verifies every tensor."""
-    lines = [ipywidgets.Text(placeholder="old -> new", description=f"rule {k + 1}", style=LABEL,
-                             layout={"width": "420px"}) for k in range(rules)]
+    lines = [
+        ipywidgets.Text(placeholder="old -> new", description=f"rule {k + 1}", style=LABEL, layout={"width": "420px"})
+        for k in range(rules)
+    ]
     button = ipywidgets.Button(description="Load it", layout={"width": "auto", "align_self": "flex-start"})
     still = rename_diff(state, model, [])
     page = ipywidgets.HTML(still.svg)

@@ -1,4 +1,5 @@
 """What stands on a page or slide where a widget stands in JupyterLab: plain HTML that `page.js` brings to life."""
+
 from __future__ import annotations
 
 import copy
@@ -27,8 +28,7 @@ def replaced(lesson: Lesson, deck: bool = False) -> nbformat.NotebookNode:
     for k, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
             continue
-        still = next((output.data["image/svg+xml"] for output in cell.outputs
-                      if "image/svg+xml" in output.get("data", {})), "")
+        still = next((output.data["image/svg+xml"] for output in cell.outputs if "image/svg+xml" in output.get("data", {})), "")
         asked, checked = lesson.quiz(cell.source, "ask"), lesson.quiz(cell.source, "check")
         if asked and still:
             html, cell.metadata["transient"] = prediction(asked), {"remove_source": True}
@@ -53,28 +53,34 @@ def replaced(lesson: Lesson, deck: bool = False) -> nbformat.NotebookNode:
 def prediction(asked: Prediction) -> str:
     """Question and choices as buttons; each carries its verdict, which is said when it is clicked."""
     buttons = "".join(_button(choice.words, asked.judge(k)) for k, choice in enumerate(asked.choices))
-    return (f"<div class='predict' role='group' aria-label='Prediction'><p><b>Predict.</b> {escape(asked.question)}</p>"
-            f"{buttons}<p class='reply' role='status'>Click what you expect, then read on.</p></div>")
+    return (
+        f"<div class='predict' role='group' aria-label='Prediction'><p><b>Predict.</b> {escape(asked.question)}</p>"
+        f"{buttons}<p class='reply' role='status'>Click what you expect, then read on.</p></div>"
+    )
 
 
 def _button(choice: str, verdict: Verdict) -> str:
-    return (f"<button type='button' data-state='{verdict.state}' data-reply='{escape(verdict.words)}'>{escape(choice)}</button>")
+    return f"<button type='button' data-state='{verdict.state}' data-reply='{escape(verdict.words)}'>{escape(choice)}</button>"
 
 
 def exercise(checked: Exercise, still: str) -> str:
     """The stored verdict; below it the hints, folded."""
-    folded = "".join(f"<details><summary>Hint {k} of {len(checked.hints)}</summary><p>{escape(hint)}</p></details>"
-                     for k, hint in enumerate(checked.hints, 1))
+    folded = "".join(
+        f"<details><summary>Hint {k} of {len(checked.hints)}</summary><p>{escape(hint)}</p></details>"
+        for k, hint in enumerate(checked.hints, 1)
+    )
     return f"<div class='exercise'>{still}{folded}</div>"
 
 
 def flipbook(book: Flipbook) -> str:
     """The still, a slider and a button; the frames lie beside it as their pieces, each piece once."""
     last, label = len(book.frames) - 1, escape(book.label)
-    return (f"<figure class='flipbook' data-shown='{book.still}'><div class='bar'><button type='button'>Play</button>"
-            f"<label>{label} <input type='range' min='0' max='{last}' value='{book.still}'></label>"
-            f"<output>{book.still} of {last}</output></div><div class='frame'>{book.frames[book.still]}</div>"
-            f"<script type='application/json'>{_packed(book.frames)}</script></figure>")
+    return (
+        f"<figure class='flipbook' data-shown='{book.still}'><div class='bar'><button type='button'>Play</button>"
+        f"<label>{label} <input type='range' min='0' max='{last}' value='{book.still}'></label>"
+        f"<output>{book.still} of {last}</output></div><div class='frame'>{book.frames[book.still]}</div>"
+        f"<script type='application/json'>{_packed(book.frames)}</script></figure>"
+    )
 
 
 def _packed(frames: tuple[str, ...]) -> str:
@@ -86,8 +92,12 @@ def _packed(frames: tuple[str, ...]) -> str:
 
 def finder(still: str) -> str:
     """A line to search in, the table of symptoms for `page.js`, and the whole table as a picture."""
-    rows = [{"name": s.name, "signs": [*s.signs, s.name.lower()], "advice": s.advice, "lesson": s.lesson,
-             "section": s.section} for s in symptoms.SYMPTOMS]
-    return ("<div class='finder'><label>Symptom <input type='search' placeholder='paste an error, or say what worries you'>"
-            f"</label><div class='found' role='status' data-none='{escape(symptoms.NONE)}'>{escape(symptoms.EMPTY)}</div>"
-            f"<script type='application/json'>{json.dumps(rows).replace('</', '<' + chr(92) + '/')}</script><details><summary>All symptoms</summary>{still}</details></div>")
+    rows = [
+        {"name": s.name, "signs": [*s.signs, s.name.lower()], "advice": s.advice, "lesson": s.lesson, "section": s.section}
+        for s in symptoms.SYMPTOMS
+    ]
+    return (
+        "<div class='finder'><label>Symptom <input type='search' placeholder='paste an error, or say what worries you'>"
+        f"</label><div class='found' role='status' data-none='{escape(symptoms.NONE)}'>{escape(symptoms.EMPTY)}</div>"
+        f"<script type='application/json'>{json.dumps(rows).replace('</', '<' + chr(92) + '/')}</script><details><summary>All symptoms</summary>{still}</details></div>"
+    )

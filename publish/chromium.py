@@ -1,12 +1,20 @@
 """The browser that prints, measures and tests: Debian's Chromium, or another one on the PATH."""
+
 from __future__ import annotations
 
 import shutil
 
 from playwright.sync_api import Browser, Playwright
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def chromium() -> str | None:

@@ -1,4 +1,5 @@
 """A notebook with what its widgets showed: the stored outputs, and the frames of its flipbooks from a fresh run."""
+
 from __future__ import annotations
 
 import importlib
@@ -76,8 +77,13 @@ def _run(path: Path) -> dict[int, Flipbook | None]:
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": path.parent}}, store_widget_state=True).execute()
     state = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
-    return {k: _flipbook(state, output.data[VIEW]["model_id"]) for k, cell in enumerate(notebook.cells)
-            if cell.cell_type == "code" for output in cell.outputs if VIEW in output.get("data", {})}
+    return {
+        k: _flipbook(state, output.data[VIEW]["model_id"])
+        for k, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if VIEW in output.get("data", {})
+    }
 
 
 def _flipbook(state: Mapping[str, Any], view: str) -> Flipbook | None:
@@ -99,13 +105,18 @@ def _below(state: Mapping[str, Any], view: str) -> Iterator[Mapping[str, Any]]:
 
 def _add(lesson: Lesson, ran: Mapping[int, Flipbook | None]) -> None:
     for k, flipbook in ran.items():
-        stored = "".join(output.data.get("image/svg+xml", "") for output in lesson.notebook.cells[k].outputs
-                         if output.output_type in ("display_data", "execute_result"))
+        stored = "".join(
+            output.data.get("image/svg+xml", "")
+            for output in lesson.notebook.cells[k].outputs
+            if output.output_type in ("display_data", "execute_result")
+        )
         if flipbook is None:
             if stored:
                 lesson.live.add(k)
         elif flipbook.frames[flipbook.still] != stored:
-            raise RuntimeError(f"Cell {k} of {lesson.path.name} shows another still than the one that is stored. "
-                               "Run `make refresh`, look at it, and publish again.")
+            raise RuntimeError(
+                f"Cell {k} of {lesson.path.name} shows another still than the one that is stored. "
+                "Run `make refresh`, look at it, and publish again."
+            )
         else:
             lesson.flipbooks[k] = flipbook

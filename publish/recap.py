@@ -1,4 +1,5 @@
 """One sheet of paper: what stands under "In one screen" in each lesson, as a PDF to photograph or to hand out."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ def recap(lesson: Lesson) -> list[NotebookNode]:
     starts = [k for k, cell in enumerate(all_cells) if cell.source.startswith("## In one screen")]
     if not starts:
         raise ValueError(f"{lesson.path.name} has no section 'In one screen'.")
-    for cell in all_cells[starts[0]:]:
+    for cell in all_cells[starts[0] :]:
         if cell.source.startswith("## Next"):
             break
         if cell.cell_type == "code":

@@ -1,4 +1,5 @@
 """The site: one page a lesson, made by nbconvert from the stored notebooks, with nothing to fetch from elsewhere."""
+
 from __future__ import annotations
 
 import re
@@ -43,8 +44,7 @@ def template(name: str) -> jinja2.Template:
 
 @lru_cache
 def _exporter() -> HTMLExporter:
-    return HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True,
-                        exclude_anchor_links=True)
+    return HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True, exclude_anchor_links=True)
 
 
 def body(lesson: Lesson, chosen: Sequence[NotebookNode] | None = None) -> str:

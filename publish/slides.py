@@ -1,4 +1,5 @@
 """A reveal.js deck of each lesson, from the same cells and their slide metadata, with nothing to fetch from elsewhere."""
+
 from __future__ import annotations
 
 import re

@@ -1,4 +1,5 @@
 """What several layers share: one browser for all tests of a run."""
+
 from __future__ import annotations
 
 import os

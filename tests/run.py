@@ -3,6 +3,7 @@
 Layers run one after the other, most of them spread over two workers with one thread each; the browser and the class have
 the machine to themselves.
 """
+
 from __future__ import annotations
 
 import os
@@ -46,8 +47,9 @@ def main(wanted: list[str]) -> int:
                 continue
             print(f"\n== {name}", flush=True)
             start = time.monotonic()
-            code = subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT,
-                                  env={**os.environ, **extra}).returncode
+            code = subprocess.run(
+                [sys.executable, "-m", "pytest", *arguments], cwd=ROOT, env={**os.environ, **extra}
+            ).returncode
             results[name] = (code, time.monotonic() - start)
     print()
     for name, (code, seconds) in results.items():

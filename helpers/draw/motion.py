@@ -1,4 +1,5 @@
 """Tensors in columns that change from frame to frame, and as terms of a computation."""
+
 from __future__ import annotations
 
 import math
@@ -34,9 +35,18 @@ class Term:
     hidden: bool = False
 
 
-def columns(title: str, keys: Sequence[str], parts: Sequence[Column], *, alt: str, scale: float,
-            notes: Sequence[str] = (), foot: Sequence[str] = (), joined: tuple[int, int] | None = None,
-            losses: Sequence[float] = ()) -> Picture:
+def columns(
+    title: str,
+    keys: Sequence[str],
+    parts: Sequence[Column],
+    *,
+    alt: str,
+    scale: float,
+    notes: Sequence[str] = (),
+    foot: Sequence[str] = (),
+    joined: tuple[int, int] | None = None,
+    losses: Sequence[float] = (),
+) -> Picture:
     """Columns of tensors, a row a key: one frame of a flipbook.
 
     `joined` names two columns whose tensors share storage, which draws a line between them; `foot` is a
@@ -69,21 +79,26 @@ def columns(title: str, keys: Sequence[str], parts: Sequence[Column], *, alt: st
 
 
 def _join(x1: float, x2: float, y: float) -> str:
-    return (svg.el("path", d=f"M{x1} {y}H{x2}", stroke=svg.INK, stroke_width=3)
-            + svg.el("circle", cx=x1, cy=y, r=5, fill=svg.INK) + svg.el("circle", cx=x2, cy=y, r=5, fill=svg.INK))
+    return (
+        svg.el("path", d=f"M{x1} {y}H{x2}", stroke=svg.INK, stroke_width=3)
+        + svg.el("circle", cx=x1, cy=y, r=5, fill=svg.INK)
+        + svg.el("circle", cx=x2, cy=y, r=5, fill=svg.INK)
+    )
 
 
 def _spark(x: float, y: float, losses: Sequence[float]) -> str:
     """The losses so far on a fixed axis of `len(losses)` places; NaN marks steps not yet taken."""
     known = [value for value in losses if not math.isnan(value)]
     top = max(known)
-    points = " ".join(f"{x + 165 * k / max(1, len(losses) - 1):.1f},{y + 52 - 44 * value / top:.1f}"
-                      for k, value in enumerate(known))
-    return (svg.text(x, y, f"loss {known[-1]:.3f}", 15)
-            + svg.el("path", d=f"M{x} {y + 54}h165", stroke=svg.LINE, stroke_width=1)
-            + svg.el("polyline", points=points, fill="none", stroke=svg.INK, stroke_width=2)
-            + svg.el("circle", cx=points.split()[-1].split(",")[0], cy=points.split()[-1].split(",")[1], r=3.5,
-                     fill=svg.INK))
+    points = " ".join(
+        f"{x + 165 * k / max(1, len(losses) - 1):.1f},{y + 52 - 44 * value / top:.1f}" for k, value in enumerate(known)
+    )
+    return (
+        svg.text(x, y, f"loss {known[-1]:.3f}", 15)
+        + svg.el("path", d=f"M{x} {y + 54}h165", stroke=svg.LINE, stroke_width=1)
+        + svg.el("polyline", points=points, fill="none", stroke=svg.INK, stroke_width=2)
+        + svg.el("circle", cx=points.split()[-1].split(",")[0], cy=points.split()[-1].split(",")[1], r=3.5, fill=svg.INK)
+    )
 
 
 def flow(title: str, terms: Sequence[Term], *, alt: str, scale: float, lines: Sequence[str] = ()) -> Picture:

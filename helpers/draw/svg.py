@@ -2,6 +2,7 @@
 
 Everything here returns SVG text; nothing is shown.
 """
+
 from __future__ import annotations
 
 from base64 import b64encode
@@ -62,14 +63,33 @@ def number(value: object) -> str:
     return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-def text(x: float, y: float, words: object, size: int = 15, color: str = INK, *, mono: bool = False,
-         bold: bool = False, anchor: str | None = None, strike: bool = False) -> str:
+def text(
+    x: float,
+    y: float,
+    words: object,
+    size: int = 15,
+    color: str = INK,
+    *,
+    mono: bool = False,
+    bold: bool = False,
+    anchor: str | None = None,
+    strike: bool = False,
+) -> str:
     """One line of text with its baseline at `y`; nothing for no words."""
     if str(words) == "":
         return ""
-    return el("text", escape(str(words)), x=x, y=y, fill=color, font_size=size,
-              font_family=MONO if mono else None, font_weight="bold" if bold else None,
-              text_anchor=anchor, text_decoration="line-through" if strike else None)
+    return el(
+        "text",
+        escape(str(words)),
+        x=x,
+        y=y,
+        fill=color,
+        font_size=size,
+        font_family=MONO if mono else None,
+        font_weight="bold" if bold else None,
+        text_anchor=anchor,
+        text_decoration="line-through" if strike else None,
+    )
 
 
 def width_of(words: object, size: int = 15, mono: bool = False) -> float:
@@ -83,7 +103,7 @@ def clip(words: object, length: int) -> str:
     if len(line) <= length:
         return line
     head = (length - 1) // 2
-    return f"{line[:head]}…{line[len(line) - (length - 1 - head):]}"
+    return f"{line[:head]}…{line[len(line) - (length - 1 - head) :]}"
 
 
 def shade(value: float) -> str:
@@ -105,7 +125,7 @@ def _contrast(one: str, other: str) -> float:
 
 @lru_cache(maxsize=512)
 def _luminance(color: str) -> float:
-    parts = (int(color[k:k + 2], 16) / 255 for k in (1, 3, 5))
+    parts = (int(color[k : k + 2], 16) / 255 for k in (1, 3, 5))
     red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
@@ -122,55 +142,88 @@ def sign(relation: str, x: float, y: float) -> str:
 
 def circled(glyph: str, color: str, x: float, y: float) -> str:
     """A glyph in a circle of its own colour."""
-    return (el("circle", cx=x, cy=y, r=13, fill=CARD, stroke=color, stroke_width=2)
-            + text(x, y + 6, glyph, 17, color, bold=True, anchor="middle"))
+    return el("circle", cx=x, cy=y, r=13, fill=CARD, stroke=color, stroke_width=2) + text(
+        x, y + 6, glyph, 17, color, bold=True, anchor="middle"
+    )
 
 
-def box(x: float, y: float, width: float, height: float, *, stroke: str = LINE, fill: str = "#ffffff",
-        dash: str | None = None, disk: bool = False) -> str:
+def box(
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    *,
+    stroke: str = LINE,
+    fill: str = "#ffffff",
+    dash: str | None = None,
+    disk: bool = False,
+) -> str:
     """A plain box; `disk=True` folds its corner, which means saved to disk."""
     if not disk:
-        return el("rect", x=x, y=y, width=width, height=height, rx=6, fill=fill, stroke=stroke,
-                  stroke_width=1.4, stroke_dasharray=dash)
+        return el(
+            "rect",
+            x=x,
+            y=y,
+            width=width,
+            height=height,
+            rx=6,
+            fill=fill,
+            stroke=stroke,
+            stroke_width=1.4,
+            stroke_dasharray=dash,
+        )
     fold, right, bottom = 18, x + width, y + height
-    return (el("path", d=f"M{x} {y}H{right - fold}L{right} {y + fold}V{bottom}H{x}Z", fill=fill,
-               stroke=INK, stroke_width=1.6)
-            + el("path", d=f"M{right - fold} {y}V{y + fold}H{right}", fill="none", stroke=INK,
-                 stroke_width=1.6))
+    return el(
+        "path", d=f"M{x} {y}H{right - fold}L{right} {y + fold}V{bottom}H{x}Z", fill=fill, stroke=INK, stroke_width=1.6
+    ) + el("path", d=f"M{right - fold} {y}V{y + fold}H{right}", fill="none", stroke=INK, stroke_width=1.6)
 
 
 def arrow(x1: float, y1: float, x2: float, y2: float, color: str = SOFT) -> str:
     """A straight arrow to the left, to the right or down."""
     tip = 0 if x1 == x2 else 8 if x2 > x1 else -8
     line, head = (f"L{number(x2 - tip)} {number(y2)}", f"l{-tip} -5v10z") if tip else (f"V{number(y2 - 8)}", "l-5 -8h10z")
-    return (el("path", d=f"M{number(x1)} {number(y1)}{line}", stroke=color, stroke_width=1.8, fill="none")
-            + el("path", d=f"M{number(x2)} {number(y2)}{head}", fill=color))
+    return el("path", d=f"M{number(x1)} {number(y1)}{line}", stroke=color, stroke_width=1.8, fill="none") + el(
+        "path", d=f"M{number(x2)} {number(y2)}{head}", fill=color
+    )
 
 
 def scale_bar(x: float, y: float, scale: float, *, beyond: bool = False) -> str:
     """The colour scale with its ends, 165 px wide; `beyond` says that its ends also stand for what lies further out."""
-    blocks = "".join(
-        el("rect", x=x + 18.3 * k, y=y, width=18.4, height=14, fill=shade((k - 4) / 4)) for k in range(9)
-    )
+    blocks = "".join(el("rect", x=x + 18.3 * k, y=y, width=18.4, height=14, fill=shade((k - 4) / 4)) for k in range(9))
     low, high = ("≤ −", "≥ +") if beyond else ("−", "+")
-    return (text(x, y - 6, "value", 13, SOFT) + blocks + text(x, y + 30, f"{low}{scale:g}", 13, SOFT)
-            + text(x + 82, y + 30, "0", 13, SOFT, anchor="middle")
-            + text(x + 165, y + 30, f"{high}{scale:g}", 13, SOFT, anchor="end"))
+    return (
+        text(x, y - 6, "value", 13, SOFT)
+        + blocks
+        + text(x, y + 30, f"{low}{scale:g}", 13, SOFT)
+        + text(x + 82, y + 30, "0", 13, SOFT, anchor="middle")
+        + text(x + 165, y + 30, f"{high}{scale:g}", 13, SOFT, anchor="end")
+    )
 
 
 def legend(x: float, y: float, kinds: list[str]) -> str:
     """One swatch a kind of frame, 32 px apart."""
-    return "".join(frame(kind, x, y + 32 * k, 36, 20) + text(x + 48, y + 16 + 32 * k, kind, 14)
-                   for k, kind in enumerate(kinds))
+    return "".join(frame(kind, x, y + 32 * k, 36, 20) + text(x + 48, y + 16 + 32 * k, kind, 14) for k, kind in enumerate(kinds))
 
 
 def card(width: float, height: float, title: str, alt: str, body: str) -> Picture:
     """The picture as a whole: a light card, the finding as its title, and the words for a screen reader."""
     width = max(width, width_of(title, 20) * 1.04 + 56)
-    inside = (el("title", escape(title)) + el("desc", escape(alt))
-              + el("rect", x=0.5, y=0.5, width=width - 1, height=height - 1, rx=10, fill=CARD, stroke="#e4e7eb")
-              + text(28, 39, title, 20, bold=True) + body)
-    svg = el("svg", inside, xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {number(width)} {number(height)}",
-             width=float(width), height=float(height), role="img", font_family=SANS,
-             style="max-width:100%;height:auto")
+    inside = (
+        el("title", escape(title))
+        + el("desc", escape(alt))
+        + el("rect", x=0.5, y=0.5, width=width - 1, height=height - 1, rx=10, fill=CARD, stroke="#e4e7eb")
+        + text(28, 39, title, 20, bold=True)
+        + body
+    )
+    svg = el(
+        "svg",
+        inside,
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {number(width)} {number(height)}",
+        width=float(width),
+        height=float(height),
+        role="img",
+        font_family=SANS,
+        style="max-width:100%;height:auto",
+    )
     return Picture(svg, f"{title}{'' if title[-1:] in '?.!…' else '.'} {alt}")

@@ -1,4 +1,5 @@
 """Tensors as grids of cells, behind their keys."""
+
 from __future__ import annotations
 
 import math
@@ -31,11 +32,18 @@ def grid(cells: describe.Cells, kind: str, x: float, y: float, scale: float) -> 
 def _cell(words: str, level: float, x: float, y: float) -> str:
     known = math.isfinite(level)
     fill = svg.shade(level) if known else "#ffffff"
-    slash = "" if known else svg.el("path", d=f"M{x + 2} {y + CELL_HEIGHT - 2}L{x + CELL_WIDTH - 2} {y + 2}",
-                                    stroke="#d3d9de", stroke_width=2)
-    return (svg.el("rect", x=x + 0.75, y=y + 0.75, width=CELL_WIDTH - 1.5, height=CELL_HEIGHT - 1.5, fill=fill)
-            + slash + svg.text(x + CELL_WIDTH / 2, y + 29, words, 17 if len(words) < 6 else 15,
-                               svg.ink_on(fill), mono=True, anchor="middle"))
+    slash = (
+        ""
+        if known
+        else svg.el("path", d=f"M{x + 2} {y + CELL_HEIGHT - 2}L{x + CELL_WIDTH - 2} {y + 2}", stroke="#d3d9de", stroke_width=2)
+    )
+    return (
+        svg.el("rect", x=x + 0.75, y=y + 0.75, width=CELL_WIDTH - 1.5, height=CELL_HEIGHT - 1.5, fill=fill)
+        + slash
+        + svg.text(
+            x + CELL_WIDTH / 2, y + 29, words, 17 if len(words) < 6 else 15, svg.ink_on(fill), mono=True, anchor="middle"
+        )
+    )
 
 
 def common_scale(items: Sequence[describe.Cells]) -> float:
@@ -52,8 +60,7 @@ def _foot(cells: describe.Cells) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def state_dict(values: Any, model: nn.Module | None = None, *, title: str = "",
-               scale: float | None = None) -> Picture:
+def state_dict(values: Any, model: nn.Module | None = None, *, title: str = "", scale: float | None = None) -> Picture:
     """A state dict as a column of tensors behind their keys, the first 24 of them; with `model`, beside its modules.
 
     Raises TypeError or ValueError, in one sentence, for anything that is not a model's state dict.
@@ -85,8 +92,9 @@ def state_dict(values: Any, model: nn.Module | None = None, *, title: str = "",
     return svg.card(right + 250, max(y + 4, 170 + 32 * len(kinds)), title or _count(rows), _list(rows), "".join(body))
 
 
-def _entry(row: describe.Row, cells: describe.Cells | None, key_x: float, x: float, y: float,
-           scale: float) -> tuple[str, float, float]:
+def _entry(
+    row: describe.Row, cells: describe.Cells | None, key_x: float, x: float, y: float, scale: float
+) -> tuple[str, float, float]:
     if cells is None:
         drawn, width, height = svg.text(x, y + 24, f"a {row.dtype}, not a tensor", 15, svg.SOFT), 200.0, 34.0
     else:
@@ -97,9 +105,13 @@ def _entry(row: describe.Row, cells: describe.Cells | None, key_x: float, x: flo
     key = svg.clip(row.key, 30)
     end = key_x + svg.width_of(key, 17, mono=True) + 10
     middle = y + height / 2
-    return (drawn + svg.text(key_x, middle + 6, key, 17, mono=True, bold=True)
-            + svg.el("path", d=f"M{svg.number(end)} {svg.number(middle)}H{svg.number(x - 10)}",
-                     stroke=svg.LINE, stroke_width=1.4), width, height)
+    return (
+        drawn
+        + svg.text(key_x, middle + 6, key, 17, mono=True, bold=True)
+        + svg.el("path", d=f"M{svg.number(end)} {svg.number(middle)}H{svg.number(x - 10)}", stroke=svg.LINE, stroke_width=1.4),
+        width,
+        height,
+    )
 
 
 def _groups(rows: list[describe.Row], model: nn.Module | None) -> list[tuple[str, list[describe.Row]]]:
@@ -115,16 +127,20 @@ def _module(name: str, model: nn.Module | None, start: float, end: float, anchor
     middle = (start + end - 30) / 2
     kind = _module_kind(model, name)
     label = svg.clip(name or "(top)", 12)
-    body = svg.box(28, middle - 26, 190, 52, fill="#ffffff" if anchors else "#f3f4f1",
-                   dash=None if anchors else "5 4")
+    body = svg.box(28, middle - 26, 190, 52, fill="#ffffff" if anchors else "#f3f4f1", dash=None if anchors else "5 4")
     body += svg.text(40, middle + 6, label, 17, mono=True, bold=True)
     x = 40 + svg.width_of(label, 17, mono=True) + 10
     body += svg.text(x, middle + (5 if anchors else -2), svg.clip(kind, int((212 - x) / 7.2)) if x < 190 else "", 14)
     if not anchors:
         body += svg.text(x, middle + 16, "nothing to remember", 11, svg.SOFT)
     for y in anchors:
-        body += svg.el("path", d=f"M218 {svg.number(middle)}C244 {svg.number(middle)} 234 {svg.number(y)} "
-                                 f"262 {svg.number(y)}", stroke=svg.LINE, stroke_width=1.4, fill="none")
+        body += svg.el(
+            "path",
+            d=f"M218 {svg.number(middle)}C244 {svg.number(middle)} 234 {svg.number(y)} 262 {svg.number(y)}",
+            stroke=svg.LINE,
+            stroke_width=1.4,
+            fill="none",
+        )
     return body
 
 

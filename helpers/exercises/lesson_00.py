@@ -1,4 +1,5 @@
 """Lesson 00: one prediction and one exercise that show how a lesson works."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -8,9 +9,11 @@ from helpers.quiz import Choice, Exercise, Prediction
 another_model = Prediction(
     "A second model is built with other random numbers. Then it loads the saved state dict. What does it answer to the "
     "same inputs?",
-    (Choice("the same as the first model", "The answers follow from the nine numbers, and those are now the same.", True),
-     Choice("something between the two models", "Loading replaces, it does not mix: nothing of the old numbers is left."),
-     Choice("what it answered before, until it is trained", "Loading is enough: the numbers are the training.")),
+    (
+        Choice("the same as the first model", "The answers follow from the nine numbers, and those are now the same.", True),
+        Choice("something between the two models", "Loading replaces, it does not mix: nothing of the old numbers is left."),
+        Choice("what it answered before, until it is trained", "Loading is enough: the numbers are the training."),
+    ),
 )
 
 
@@ -25,5 +28,8 @@ def _count(answer: Any) -> str | None:
 
 
 count_keys = Exercise(
-    "How many keys?", "The state dict of the running model has four keys: a weight and a bias for each Linear.",
-    ("model.state_dict() is a dict: it has a length.", "keys = len(model.state_dict())"), _count)
+    "How many keys?",
+    "The state dict of the running model has four keys: a weight and a bias for each Linear.",
+    ("model.state_dict() is a dict: it has a length.", "keys = len(model.state_dict())"),
+    _count,
+)

@@ -1,4 +1,5 @@
 """Lesson 01: build a model."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -12,34 +13,46 @@ from helpers.quiz import Choice, Exercise, Prediction
 
 how_many_tensors = Prediction(
     "nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)): how many tensors does it register?",
-    (Choice("2, one for each Linear", "A Linear registers two: its weight and its bias."),
-     Choice("3, one for each layer", "ReLU registers none, and each Linear registers two."),
-     Choice("4, two for each Linear", "A weight and a bias each; ReLU has nothing to remember.", True),
-     Choice("9, one for each number", "Nine numbers is right, but they live together in fewer tensors.")),
+    (
+        Choice("2, one for each Linear", "A Linear registers two: its weight and its bias."),
+        Choice("3, one for each layer", "ReLU registers none, and each Linear registers two."),
+        Choice("4, two for each Linear", "A weight and a bias each; ReLU has nothing to remember.", True),
+        Choice("9, one for each number", "Nine numbers is right, but they live together in fewer tensors."),
+    ),
 )
 weight_shape = Prediction(
     "What shape has the weight of nn.Linear(3, 5)?",
-    (Choice("3 × 5, in × out", "It reads like that in the call, but the tensor is stored out × in."),
-     Choice("5 × 3, out × in", "One row for each output; a row meets the whole input.", True),
-     Choice("15, flat", "It is two-dimensional: rows are outputs, columns are inputs.")),
+    (
+        Choice("3 × 5, in × out", "It reads like that in the call, but the tensor is stored out × in."),
+        Choice("5 × 3, out × in", "One row for each output; a row meets the whole input.", True),
+        Choice("15, flat", "It is two-dimensional: rows are outputs, columns are inputs."),
+    ),
 )
 which_line = Prediction(
     "The forward pass has three modules. Which of them reads no tensor of the model?",
-    (Choice("the first Linear", "It reads 0.weight and 0.bias."),
-     Choice("the ReLU", "It cuts below zero, whatever the model has learnt.", True),
-     Choice("the last Linear", "It reads 2.weight and 2.bias.")),
+    (
+        Choice("the first Linear", "It reads 0.weight and 0.bias."),
+        Choice("the ReLU", "It cuts below zero, whatever the model has learnt.", True),
+        Choice("the last Linear", "It reads 2.weight and 2.bias."),
+    ),
 )
 plain_attribute = Prediction(
     "A module sets self.scale = torch.ones(1) in its __init__. Is scale among its parameters?",
-    (Choice("yes: every tensor attribute is", "Only nn.Parameter registers itself; a plain tensor is just an attribute."),
-     Choice("no: it is no nn.Parameter", "So no optimizer sees it, and no state dict holds it.", True),
-     Choice("yes, if requires_grad is set", "requires_grad makes autograd track it, but registers nothing.")),
+    (
+        Choice("yes: every tensor attribute is", "Only nn.Parameter registers itself; a plain tensor is just an attribute."),
+        Choice("no: it is no nn.Parameter", "So no optimizer sees it, and no state dict holds it.", True),
+        Choice("yes, if requires_grad is set", "requires_grad makes autograd track it, but registers nothing."),
+    ),
 )
 dropout_shifts = Prediction(
     "You put nn.Dropout() between the ReLU and the last Linear. What is the key of the last weight now?",
-    (Choice("2.weight: Dropout has no weights", "The number is the position, and Dropout takes one."),
-     Choice("3.weight: it moved one place", "Keys of a Sequential count all modules, also those with nothing to save.", True),
-     Choice("1.weight: it is the second layer with weights", "Layers with weights are not counted; places are.")),
+    (
+        Choice("2.weight: Dropout has no weights", "The number is the position, and Dropout takes one."),
+        Choice(
+            "3.weight: it moved one place", "Keys of a Sequential count all modules, also those with nothing to save.", True
+        ),
+        Choice("1.weight: it is the second layer with weights", "Layers with weights are not counted; places are."),
+    ),
 )
 
 
@@ -56,8 +69,11 @@ def _by_hand(answer: Callable) -> str | None:
             return f"Wanted a tensor of shape {tuple(right.shape)}; yours is {_named(given)}."
         no_relu = nn.functional.linear(model[0](x), model[2].weight, model[2].bias)
         if not torch.equal(given, right):
-            return ("That is the output without the ReLU between the two layers." if torch.allclose(given, no_relu)
-                    else f"For seed {seed} the model says {right.item():+.4f}, you say {given.item():+.4f}.")
+            return (
+                "That is the output without the ReLU between the two layers."
+                if torch.allclose(given, no_relu)
+                else f"For seed {seed} the model says {right.item():+.4f}, you say {given.item():+.4f}."
+            )
     return None
 
 
@@ -101,16 +117,30 @@ def _unregistered(answer: str) -> str | None:
 
 
 by_hand = Exercise(
-    "The forward pass by hand", "The output follows from four tensors and one max with zero.",
-    ("A Linear is weight @ x + bias.", "Between the two layers, relu() cuts below zero.",
-     "hidden = (state['0.weight'] @ x + state['0.bias']).relu()"), _by_hand)
+    "The forward pass by hand",
+    "The output follows from four tensors and one max with zero.",
+    (
+        "A Linear is weight @ x + bias.",
+        "Between the two layers, relu() cuts below zero.",
+        "hidden = (state['0.weight'] @ x + state['0.bias']).relu()",
+    ),
+    _by_hand,
+)
 named_layers = Exercise(
-    "Names instead of positions", "Named layers keep their keys when a layer is added between them.",
-    ("nn.Sequential also takes one OrderedDict.", "OrderedDict(hidden=..., relu=..., output=...)"), _named_layers)
+    "Names instead of positions",
+    "Named layers keep their keys when a layer is added between them.",
+    ("nn.Sequential also takes one OrderedDict.", "OrderedDict(hidden=..., relu=..., output=...)"),
+    _named_layers,
+)
 count_parameters = Exercise(
-    "Count without building", "in × out weights and out biases for each Linear.",
+    "Count without building",
+    "in × out weights and out biases for each Linear.",
     ("zip(sizes, sizes[1:]) gives the pairs of in and out.", "A Linear has in × out weights, and how many biases?"),
-    _count)
+    _count,
+)
 unregistered = Exercise(
-    "Find the lost layers", "A Python list hides its modules; nn.ModuleList registers them.",
-    ("Compare the attributes in __init__ with the keys of the state dict.", "A Python list is no module."), _unregistered)
+    "Find the lost layers",
+    "A Python list hides its modules; nn.ModuleList registers them.",
+    ("Compare the attributes in __init__ with the keys of the state dict.", "A Python list is no module."),
+    _unregistered,
+)

@@ -1,4 +1,5 @@
 """Lesson 02: read the state dict."""
+
 from __future__ import annotations
 
 import copy
@@ -13,39 +14,51 @@ from helpers.quiz import Choice, Exercise, Prediction
 
 missing_layer = Prediction(
     "The model has modules 0, 1 and 2. Which keys will its state dict have?",
-    (Choice("0, 1 and 2", "Keys name tensors, not modules: each is a path that ends in the name of a tensor."),
-     Choice("a weight and a bias for 0, 1 and 2", "Module 1 is a ReLU. It has no tensor, so it has no key."),
-     Choice("a weight and a bias for 0 and 2", "Only what is registered has a key, and ReLU registers nothing.", True)),
+    (
+        Choice("0, 1 and 2", "Keys name tensors, not modules: each is a path that ends in the name of a tensor."),
+        Choice("a weight and a bias for 0, 1 and 2", "Module 1 is a ReLU. It has no tensor, so it has no key."),
+        Choice("a weight and a bias for 0 and 2", "Only what is registered has a key, and ReLU registers nothing.", True),
+    ),
 )
 window = Prediction(
-    "You keep best = model.state_dict() and train one more step. What does best[\"0.weight\"] hold now?",
-    (Choice("the weights from before the step", "That is what people hope for. Run the cell: best moved with the model."),
-     Choice("the weights from after it", "Its tensors are the model's tensors, so they moved too.", True),
-     Choice("an error: the dict is stale", "No error, and that is the trap: it is always up to date.")),
+    'You keep best = model.state_dict() and train one more step. What does best["0.weight"] hold now?',
+    (
+        Choice("the weights from before the step", "That is what people hope for. Run the cell: best moved with the model."),
+        Choice("the weights from after it", "Its tensors are the model's tensors, so they moved too.", True),
+        Choice("an error: the dict is stale", "No error, and that is the trap: it is always up to date."),
+    ),
 )
 copies = Prediction(
     "Which of these keeps the weights as they are now?",
-    (Choice("model.state_dict().copy()", "That copies the dict, not the tensors in it."),
-     Choice("dict(model.state_dict())", "A new dict, the same tensors."),
-     Choice("copy.deepcopy(model.state_dict())", "It copies the tensors too, and keeps the metadata.", True)),
+    (
+        Choice("model.state_dict().copy()", "That copies the dict, not the tensors in it."),
+        Choice("dict(model.state_dict())", "A new dict, the same tensors."),
+        Choice("copy.deepcopy(model.state_dict())", "It copies the tensors too, and keeps the metadata.", True),
+    ),
 )
 batch_norm = Prediction(
     "nn.BatchNorm1d(2) has a weight and a bias. How many keys does its state dict have?",
-    (Choice("2", "Its running statistics are saved too: they are buffers."),
-     Choice("4", "Running mean and variance are two more, but there is also a counter."),
-     Choice("5", "Weight, bias, running mean, running variance, and a counter of batches.", True)),
+    (
+        Choice("2", "Its running statistics are saved too: they are buffers."),
+        Choice("4", "Running mean and variance are two more, but there is also a counter."),
+        Choice("5", "Weight, bias, running mean, running variance, and a counter of batches.", True),
+    ),
 )
 nested = Prediction(
     "A model has an attribute encoder, a Sequential whose first module is a Linear. What is the key of its weight?",
-    (Choice("encoder.0.weight", "Attribute, position, tensor: the path from the top.", True),
-     Choice("encoder.weight", "The Sequential is a step of the path, so its position counts."),
-     Choice("0.weight", "Keys start at the model on which you call state_dict().")),
+    (
+        Choice("encoder.0.weight", "Attribute, position, tensor: the path from the top.", True),
+        Choice("encoder.weight", "The Sequential is a step of the path, so its position counts."),
+        Choice("0.weight", "Keys start at the model on which you call state_dict()."),
+    ),
 )
 assign = Prediction(
     "sd = model.state_dict(). Which line changes the model?",
-    (Choice('sd["2.bias"] = torch.ones(1)', "That puts another tensor into the dict. The model never hears of it."),
-     Choice('sd["2.bias"].fill_(1)', "That writes into the tensor, and the tensor is the model's.", True),
-     Choice("both", "Only one of them writes into a tensor; the other changes the dict.")),
+    (
+        Choice('sd["2.bias"] = torch.ones(1)', "That puts another tensor into the dict. The model never hears of it."),
+        Choice('sd["2.bias"].fill_(1)', "That writes into the tensor, and the tensor is the model's.", True),
+        Choice("both", "Only one of them writes into a tensor; the other changes the dict."),
+    ),
 )
 
 TEN = ("weight", "bias", "scale", "running", "cache", "history", "blocks", "layers", "act", "tied")
@@ -97,16 +110,20 @@ def _keys(answer: Any) -> str | None:
     return _WHY_IN[sorted(right - given)[0]] if right - given else None
 
 
-_WHY_OUT = {"scale": "scale is a plain tensor: nothing registers it.",
-            "cache": "cache is a buffer, but persistent=False keeps it out.",
-            "history": "history is a list of floats: only tensors that are registered have a key.",
-            "blocks": "blocks is a Python list, so its Linear is not registered.",
-            "act": "act is registered, but ReLU has no tensor, so there is no key."}
-_WHY_IN = {"weight": "weight is an nn.Parameter: it has a key.",
-           "bias": "bias is an nn.Parameter: a frozen parameter has a key too.",
-           "running": "running is a persistent buffer: it has a key.",
-           "layers": "layers is an nn.ModuleList: it registers its Linear.",
-           "tied": "tied is a second name of weight: both names have a key."}
+_WHY_OUT = {
+    "scale": "scale is a plain tensor: nothing registers it.",
+    "cache": "cache is a buffer, but persistent=False keeps it out.",
+    "history": "history is a list of floats: only tensors that are registered have a key.",
+    "blocks": "blocks is a Python list, so its Linear is not registered.",
+    "act": "act is registered, but ReLU has no tensor, so there is no key.",
+}
+_WHY_IN = {
+    "weight": "weight is an nn.Parameter: it has a key.",
+    "bias": "bias is an nn.Parameter: a frozen parameter has a key too.",
+    "running": "running is a persistent buffer: it has a key.",
+    "layers": "layers is an nn.ModuleList: it registers its Linear.",
+    "tied": "tied is a second name of weight: both names have a key.",
+}
 
 
 def _bytes(answer: Callable) -> str | None:
@@ -142,18 +159,38 @@ def _write(answer: Callable) -> str | None:
 
 
 snapshot = Exercise(
-    "A snapshot that survives training", "A snapshot copies the tensors, not only the dict.",
-    ("dict.copy() and dict() keep the same tensors.", "Each tensor has clone(); or copy the whole dict deeply.",
-     "return copy.deepcopy(model.state_dict())"), _snapshot)
+    "A snapshot that survives training",
+    "A snapshot copies the tensors, not only the dict.",
+    (
+        "dict.copy() and dict() keep the same tensors.",
+        "Each tensor has clone(); or copy the whole dict deeply.",
+        "return copy.deepcopy(model.state_dict())",
+    ),
+    _snapshot,
+)
 which_have_a_key = Exercise(
-    "Which of the ten have a key?", "Parameters, persistent buffers and registered modules with tensors; nothing else.",
-    ("A frozen parameter is still a parameter.", "A Python list registers nothing, an nn.ModuleList does.",
-     "A buffer has a key unless it is persistent=False."), _keys)
+    "Which of the ten have a key?",
+    "Parameters, persistent buffers and registered modules with tensors; nothing else.",
+    (
+        "A frozen parameter is still a parameter.",
+        "A Python list registers nothing, an nn.ModuleList does.",
+        "A buffer has a key unless it is persistent=False.",
+    ),
+    _keys,
+)
 count_bytes = Exercise(
-    "Numbers and bytes", "Shared storage counts once, and the dtype sets the bytes.",
-    ("numel() and element_size() are per tensor.", "data_ptr() is equal for tensors that start in the same memory.",
-     "unique = {t.data_ptr(): t for t in state_dict.values()}.values()"), _bytes)
+    "Numbers and bytes",
+    "Shared storage counts once, and the dtype sets the bytes.",
+    (
+        "numel() and element_size() are per tensor.",
+        "data_ptr() is equal for tensors that start in the same memory.",
+        "unique = {t.data_ptr(): t for t in state_dict.values()}.values()",
+    ),
+    _bytes,
+)
 write_through = Exercise(
-    "Write through the window", "Writing into a tensor of the state dict writes into the model.",
-    ("Assigning to a key only changes the dict.", "fill_() and copy_() write into the tensor."), _write)
-
+    "Write through the window",
+    "Writing into a tensor of the state dict writes into the model.",
+    ("Assigning to a key only changes the dict.", "fill_() and copy_() write into the tensor."),
+    _write,
+)

@@ -1,4 +1,5 @@
 """Lesson 03: inside the optimizer."""
+
 from __future__ import annotations
 
 import copy
@@ -12,39 +13,51 @@ from helpers.quiz import Choice, Exercise, Prediction
 
 before_step = Prediction(
     "optim.SGD(model.parameters(), lr=0.01, momentum=0.9) has just been built. What is in optimizer.state_dict()['state']?",
-    (Choice("a buffer of zeros for each parameter", "Buffers are made when they are first needed, in the first step."),
-     Choice("nothing yet", "No gradient has come, so there is nothing to remember.", True),
-     Choice("the four weights", "Weights are the model's. The optimizer holds references to them, and saves none.")),
+    (
+        Choice("a buffer of zeros for each parameter", "Buffers are made when they are first needed, in the first step."),
+        Choice("nothing yet", "No gradient has come, so there is nothing to remember.", True),
+        Choice("the four weights", "Weights are the model's. The optimizer holds references to them, and saves none."),
+    ),
 )
 first_buffer = Prediction(
     "After the first step, what is in the momentum buffer of a parameter?",
-    (Choice("its gradient", "The running sum has one term so far.", True),
-     Choice("0.1 times its gradient", "That would be a running average, (1 − momentum)·grad. SGD keeps a running sum."),
-     Choice("its change, lr times its gradient", "The learning rate comes in later, when the weight is moved.")),
+    (
+        Choice("its gradient", "The running sum has one term so far.", True),
+        Choice("0.1 times its gradient", "That would be a running average, (1 − momentum)·grad. SGD keeps a running sum."),
+        Choice("its change, lr times its gradient", "The learning rate comes in later, when the weight is moved."),
+    ),
 )
 sixty = Prediction(
     "In the sixty steps, a gradient changes its sign. What does its parameter do then?",
-    (Choice("it turns at once", "The gradient is one term of the sum; the older terms still push."),
-     Choice("it goes on the old way for a while", "The buffer still holds the earlier gradients.", True),
-     Choice("it stands still", "It moves by the buffer, and the buffer is not zero there.")),
+    (
+        Choice("it turns at once", "The gradient is one term of the sum; the older terms still push."),
+        Choice("it goes on the old way for a while", "The buffer still holds the earlier gradients.", True),
+        Choice("it stands still", "It moves by the buffer, and the buffer is not zero there."),
+    ),
 )
 swapped = Prediction(
     "Two weights of equal shape. You save the optimizer, and rebuild it with the two in the other order. What does loading do?",
-    (Choice("an error about the order", "The state dict holds positions 0 and 1. They fit, so nothing is said."),
-     Choice("each buffer finds its weight by name", "State keys are numbers. Even param_names are not used to match."),
-     Choice("the buffers are swapped, silently", "Position 0 gets what position 0 had.", True)),
+    (
+        Choice("an error about the order", "The state dict holds positions 0 and 1. They fit, so nothing is said."),
+        Choice("each buffer finds its weight by name", "State keys are numbers. Even param_names are not used to match."),
+        Choice("the buffers are swapped, silently", "Position 0 gets what position 0 had.", True),
+    ),
 )
 valley = Prediction(
     "Same valley, same learning rate of 0.10, forty steps. Momentum goes from 0.9 to 0. What happens to the crossings?",
-    (Choice("fewer crossings", "Without momentum nothing carries the point past the floor.", True),
-     Choice("as many: the learning rate decides", "Momentum carries the point past the floor. Take it away, and look."),
-     Choice("more: it is less smooth", "Momentum smooths across noisy gradients, but on a slope it overshoots.")),
+    (
+        Choice("fewer crossings", "Without momentum nothing carries the point past the floor.", True),
+        Choice("as many: the learning rate decides", "Momentum carries the point past the floor. Take it away, and look."),
+        Choice("more: it is less smooth", "Momentum smooths across noisy gradients, but on a slope it overshoots."),
+    ),
 )
 adam = Prediction(
     "A model of 40 kB is trained with Adam. How much do model and optimizer weigh together in a checkpoint?",
-    (Choice("about 40 kB", "That is the model alone."),
-     Choice("about 80 kB", "That is SGD with momentum: one buffer a parameter."),
-     Choice("about 120 kB", "Adam keeps two buffers a parameter.", True)),
+    (
+        Choice("about 40 kB", "That is the model alone."),
+        Choice("about 80 kB", "That is SGD with momentum: one buffer a parameter."),
+        Choice("about 120 kB", "Adam keeps two buffers a parameter.", True),
+    ),
 )
 
 
@@ -76,8 +89,10 @@ def _step(answer: Callable) -> str | None:
         if not torch.allclose(given[0], parameter):
             return "The buffer is right, the weight is not: w = w − 0.01·v, with the new v."
         if not torch.equal(given[0], parameter):
-            return ("Right up to the last bit: two roundings instead of one. "
-                    "torch.add(weight, buffer, alpha=-0.01) rounds as SGD does.")
+            return (
+                "Right up to the last bit: two roundings instead of one. "
+                "torch.add(weight, buffer, alpha=-0.01) rounds as SGD does."
+            )
     return None
 
 
@@ -109,8 +124,10 @@ def _names(answer: Callable) -> str | None:
             return f"Wanted the names {', '.join(right)}; yours are {', '.join(given)}."
         wrong = [name for name in right if not torch.equal(given[name], right[name])]
         if wrong:
-            return (f"{wrong[0]} got another parameter's buffer: with a frozen parameter left out, "
-                    "positions are not places in the model.")
+            return (
+                f"{wrong[0]} got another parameter's buffer: with a frozen parameter left out, "
+                "positions are not places in the model."
+            )
     return None
 
 
@@ -135,17 +152,38 @@ def _adam(answer: Callable) -> str | None:
 
 
 momentum_step = Exercise(
-    "One momentum step by hand", "v = 0.9·v + g, then w = w − 0.01·v, bit for bit what SGD does.",
-    ("First the buffer, then the weight.", "The learning rate is used only when the weight moves.",
-     "torch.add(weight, buffer, alpha=-0.01) rounds once, as SGD does."), _step)
+    "One momentum step by hand",
+    "v = 0.9·v + g, then w = w − 0.01·v, bit for bit what SGD does.",
+    (
+        "First the buffer, then the weight.",
+        "The learning rate is used only when the weight moves.",
+        "torch.add(weight, buffer, alpha=-0.01) rounds once, as SGD does.",
+    ),
+    _step,
+)
 learning_rate = Exercise(
-    "Read a learning rate", "param_groups is a list; each group carries its own settings.",
-    ("print(state['param_groups']) shows a list of dicts.", "state['param_groups'][group] is one of them."), _lr)
+    "Read a learning rate",
+    "param_groups is a list; each group carries its own settings.",
+    ("print(state['param_groups']) shows a list of dicts.", "state['param_groups'][group] is one of them."),
+    _lr,
+)
 buffers_by_name = Exercise(
-    "Buffers by name", "Parameters lead from name to buffer; positions only count what the optimizer was given.",
-    ("optimizer.state is keyed by the parameter itself.", "model.named_parameters() gives name and parameter.",
-     "Leave out a parameter that has no state."), _names)
+    "Buffers by name",
+    "Parameters lead from name to buffer; positions only count what the optimizer was given.",
+    (
+        "optimizer.state is keyed by the parameter itself.",
+        "model.named_parameters() gives name and parameter.",
+        "Leave out a parameter that has no state.",
+    ),
+    _names,
+)
 adam_bytes = Exercise(
-    "What Adam adds", "Two buffers as large as the parameter, and a step counter, for each parameter.",
-    ("A float32 takes 4 bytes.", "Parameters, exp_avg, exp_avg_sq: three times the model.",
-     "step is one float32 for each parameter."), _adam)
+    "What Adam adds",
+    "Two buffers as large as the parameter, and a step counter, for each parameter.",
+    (
+        "A float32 takes 4 bytes.",
+        "Parameters, exp_avg, exp_avg_sq: three times the model.",
+        "step is one float32 for each parameter.",
+    ),
+    _adam,
+)

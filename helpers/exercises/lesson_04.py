@@ -1,4 +1,5 @@
 """Lesson 04: save and load."""
+
 from __future__ import annotations
 
 import copy
@@ -15,39 +16,51 @@ from helpers.quiz import Choice, Exercise, Prediction
 
 file_format = Prediction(
     "You save a checkpoint and look at the first bytes of the file. What is a .pth?",
-    (Choice("a format of PyTorch's own", "Rename it to .zip and any archiver opens it."),
-     Choice("a zip", "Raw tensors as entries, and one small pickle that says what they are.", True),
-     Choice("one large pickle", "There is a pickle inside, but the numbers are not in it.")),
+    (
+        Choice("a format of PyTorch's own", "Rename it to .zip and any archiver opens it."),
+        Choice("a zip", "Raw tensors as entries, and one small pickle that says what they are.", True),
+        Choice("one large pickle", "There is a pickle inside, but the numbers are not in it."),
+    ),
 )
 ten_rows = Prediction(
     "table has 1,000,000 numbers. You save table[:1000]. How large is the file?",
-    (Choice("about 4 kB", "A slice is a view. Saving it saves the storage that it looks into."),
-     Choice("about 4 MB", "The whole storage goes into the file.", True),
-     Choice("it refuses to save a view", "Views are saved, with all that lies behind them.")),
+    (
+        Choice("about 4 kB", "A slice is a view. Saving it saves the storage that it looks into."),
+        Choice("about 4 MB", "The whole storage goes into the file.", True),
+        Choice("it refuses to save a view", "Views are saved, with all that lies behind them."),
+    ),
 )
 failed_load = Prediction(
     "load_state_dict raises: two of four shapes do not fit. What happened to the model?",
-    (Choice("nothing: it raised", "It copies key by key, and raises at the end."),
-     Choice("the two tensors that fit were replaced", "So the model is now half one, half the other.", True),
-     Choice("all four were replaced", "A tensor of another shape can not be copied in.")),
+    (
+        Choice("nothing: it raised", "It copies key by key, and raises at the end."),
+        Choice("the two tensors that fit were replaced", "So the model is now half one, half the other.", True),
+        Choice("all four were replaced", "A tensor of another shape can not be copied in."),
+    ),
 )
 new_lr = Prediction(
     "You build optim.SGD(…, lr=0.001, momentum=0.9) and load the optimizer state of a run with lr=0.01. Which one counts?",
-    (Choice("0.001, as I asked", "param_groups are part of the state dict, and loading puts the old ones back."),
-     Choice("0.01, from the checkpoint", "Set the learning rate after loading, not before.", True),
-     Choice("an error: they differ", "Settings are replaced without a word.")),
+    (
+        Choice("0.001, as I asked", "param_groups are part of the state dict, and loading puts the old ones back."),
+        Choice("0.01, from the checkpoint", "Set the learning rate after loading, not before.", True),
+        Choice("an error: they differ", "Settings are replaced without a word."),
+    ),
 )
 forgotten = Prediction(
     "You restore the model but not the optimizer. When do the losses part from the run that never stopped?",
-    (Choice("never: the weights are what counts", "The next step needs the momentum buffer too."),
-     Choice("at the first loss after the resume", "That loss only needs the weights, and they are the same."),
-     Choice("at the second loss after the resume", "The first step without momentum already moves less.", True)),
+    (
+        Choice("never: the weights are what counts", "The next step needs the momentum buffer too."),
+        Choice("at the first loss after the resume", "That loss only needs the weights, and they are the same."),
+        Choice("at the second loss after the resume", "The first step without momentum already moves less.", True),
+    ),
 )
 eval_mode = Prediction(
     "A model with Dropout is saved in eval mode, and loaded into a new model. Does the new one drop units?",
-    (Choice("no: it was saved in eval mode", "training is an attribute, not a tensor; it is not in the state dict."),
-     Choice("yes: a new model is in training mode", "Call eval() after loading, every time.", True),
-     Choice("only if it trains", "Dropout asks for the mode, not for a gradient.")),
+    (
+        Choice("no: it was saved in eval mode", "training is an attribute, not a tensor; it is not in the state dict."),
+        Choice("yes: a new model is in training mode", "Call eval() after loading, every time.", True),
+        Choice("only if it trains", "Dropout asks for the mode, not for a gradient."),
+    ),
 )
 
 
@@ -141,17 +154,37 @@ def _repair(answer: Callable) -> str | None:
 
 
 round_trip = Exercise(
-    "The round trip, proved", "A new model and optimizer that go on exactly as the old ones.",
-    ("Save a dict with both state dicts.", "Build model and optimizer anew, then load each.",
-     "torch.load(path, weights_only=True) gives the dict back."), _round_trip)
+    "The round trip, proved",
+    "A new model and optimizer that go on exactly as the old ones.",
+    (
+        "Save a dict with both state dicts.",
+        "Build model and optimizer anew, then load each.",
+        "torch.load(path, weights_only=True) gives the dict back.",
+    ),
+    _round_trip,
+)
 shrink = Exercise(
-    "A checkpoint that is 700 times too big", "clone() gives a view a storage of its own, as large as what it shows.",
-    ("A slice shares the storage of the whole.", "clone() every tensor, keep the rest as it is.",
-     "isinstance(value, torch.Tensor) tells them apart."), _shrink)
+    "A checkpoint that is 700 times too big",
+    "clone() gives a view a storage of its own, as large as what it shows.",
+    (
+        "A slice shares the storage of the whole.",
+        "clone() every tensor, keep the rest as it is.",
+        "isinstance(value, torch.Tensor) tells them apart.",
+    ),
+    _shrink,
+)
 casting = Exercise(
-    "Another dtype", "Loading casts to the model's dtype; what did not fit into it is gone.",
-    ("Load the checkpoint into the model and print model.weight.dtype.",
-     "Compare model.weight.double() with the checkpoint's tensor."), _casting)
+    "Another dtype",
+    "Loading casts to the model's dtype; what did not fit into it is gone.",
+    (
+        "Load the checkpoint into the model and print model.weight.dtype.",
+        "Compare model.weight.double() with the checkpoint's tensor.",
+    ),
+    _casting,
+)
 repair = Exercise(
-    "Repair the resume", "Model first, then its optimizer, then both states; go on after the finished epoch.",
-    ("Which model does the optimizer hold?", "Which of the three entries is never read?", "epoch + 1"), _repair)
+    "Repair the resume",
+    "Model first, then its optimizer, then both states; go on after the finished epoch.",
+    ("Which model does the optimizer hold?", "Which of the three entries is never read?", "epoch + 1"),
+    _repair,
+)

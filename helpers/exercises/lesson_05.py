@@ -1,4 +1,5 @@
 """Lesson 05: why not the whole model."""
+
 from __future__ import annotations
 
 import sys
@@ -16,33 +17,45 @@ from helpers.quiz import Choice, Exercise, Prediction
 
 code_in_file = Prediction(
     "torch.save(model, path) pickles the whole model. Is the code of its forward() in the file?",
-    (Choice("yes: the whole model is saved", "Only the name of its class is, and where to import it from."),
-     Choice("no: only the name of the class", "Whoever loads it must have a class of that name, at that place.", True),
-     Choice("yes, compiled", "Look into the file: no code at all, only names and numbers.")),
+    (
+        Choice("yes: the whole model is saved", "Only the name of its class is, and where to import it from."),
+        Choice("no: only the name of the class", "Whoever loads it must have a class of that name, at that place.", True),
+        Choice("yes, compiled", "Look into the file: no code at all, only names and numbers."),
+    ),
 )
 default_refuses = Prediction(
     "What does torch.load(path) do, by default, with a pickled whole model?",
-    (Choice("it loads it", "Since torch 2.6 the default is weights_only=True, and a model is more than weights."),
-     Choice("it warns, then loads it", "It refuses: unpickling a class can run any code."),
-     Choice("it refuses", "Only tensors and plain Python values pass weights_only=True.", True)),
+    (
+        Choice("it loads it", "Since torch 2.6 the default is weights_only=True, and a model is more than weights."),
+        Choice("it warns, then loads it", "It refuses: unpickling a class can run any code."),
+        Choice("it refuses", "Only tensors and plain Python values pass weights_only=True.", True),
+    ),
 )
 other_process = Prediction(
     "class Net is defined in this notebook. A script in another process loads the pickled model. What happens?",
-    (Choice("it works: the file has all it needs", "The file says: take Net from __main__. The script's __main__ is the script."),
-     Choice("Can't get attribute 'Net'", "__main__ is another module there, and it has no Net.", True),
-     Choice("a model without forward()", "Without the class there is no object at all.")),
+    (
+        Choice(
+            "it works: the file has all it needs", "The file says: take Net from __main__. The script's __main__ is the script."
+        ),
+        Choice("Can't get attribute 'Net'", "__main__ is another module there, and it has no Net.", True),
+        Choice("a model without forward()", "Without the class there is no object at all."),
+    ),
 )
 refactor_default = Prediction(
     "The default scale=1.0 in __init__ becomes scale=2.0. Which format still gives the old outputs?",
-    (Choice("the whole model", "The pickle kept the attribute scale = 1.0; the state dict has no key for it.", True),
-     Choice("the state dict", "scale is no tensor, so the state dict knows nothing of it, and says nothing."),
-     Choice("both", "One of them is silently wrong.")),
+    (
+        Choice("the whole model", "The pickle kept the attribute scale = 1.0; the state dict has no key for it.", True),
+        Choice("the state dict", "scale is no tensor, so the state dict knows nothing of it, and says nothing."),
+        Choice("both", "One of them is silently wrong."),
+    ),
 )
 flag = Prediction(
     "A file from a stranger is loaded with weights_only=False. When could its code run?",
-    (Choice("when the model is called", "Too late: a pickle is a program, and loading runs it."),
-     Choice("while it is being loaded", "Before you see any object at all.", True),
-     Choice("never: it is only data", "A pickle can name any function and call it.")),
+    (
+        Choice("when the model is called", "Too late: a pickle is a program, and loading runs it."),
+        Choice("while it is being loaded", "Before you see any object at all.", True),
+        Choice("never: it is only data", "A pickle can name any function and call it."),
+    ),
 )
 
 FORMATS = ("state dict", "whole model", "exported program")
@@ -58,8 +71,7 @@ WHY = {
     "weights for colleagues who will refactor": "names of tensors survive a moved class; a pickled class does not.",
     "a checkpoint to resume training": "the optimizer's state dict is needed beside the model's, and both load in place.",
     "a release on the internet": "people should be able to load it with weights_only=True.",
-    "a model for a server that has no Python code of yours":
-        "neither of the two holds code; torch.export writes a program that does.",
+    "a model for a server that has no Python code of yours": "neither of the two holds code; torch.export writes a program that does.",
     "an archive to be read in five years": "the code will have moved; names and tensors can still be read.",
 }
 
@@ -134,14 +146,28 @@ def _pair(answer: Any) -> str | None:
 
 
 rescue = Exercise(
-    "Rescue the weights", "A stand-in class at the old place lets the pickle load; its state dict is all you keep.",
-    ("The pickle looks up old_project.nets.Net. Put a module of that name into sys.modules.",
-     "types.ModuleType makes one; an empty nn.Module subclass is enough of a Net.",
-     "torch.load(path, weights_only=False).state_dict(), since this file is your own."), _rescue)
+    "Rescue the weights",
+    "A stand-in class at the old place lets the pickle load; its state dict is all you keep.",
+    (
+        "The pickle looks up old_project.nets.Net. Put a module of that name into sys.modules.",
+        "types.ModuleType makes one; an empty nn.Module subclass is enough of a Net.",
+        "torch.load(path, weights_only=False).state_dict(), since this file is your own.",
+    ),
+    _rescue,
+)
 six = Exercise(
-    "Six situations", "A state dict, unless code must travel, or nothing can change in between.",
-    ("Ask: will the code be the same when it is read?", "Neither format carries code. torch.export does."), _six)
+    "Six situations",
+    "A state dict, unless code must travel, or nothing can change in between.",
+    ("Ask: will the code be the same when it is read?", "Neither format carries code. torch.export does."),
+    _six,
+)
 pair = Exercise(
-    "Your own save and load", "Ten lines that load with weights_only=True and put both states back.",
-    ("One dict with both state dicts goes into the file.", "torch.load(path, map_location=..., weights_only=True)",
-     "load_state_dict on the model, then on the optimizer."), _pair)
+    "Your own save and load",
+    "Ten lines that load with weights_only=True and put both states back.",
+    (
+        "One dict with both state dicts goes into the file.",
+        "torch.load(path, map_location=..., weights_only=True)",
+        "load_state_dict on the model, then on the optimizer.",
+    ),
+    _pair,
+)

@@ -1,4 +1,5 @@
 """Lesson 06: when keys do not match."""
+
 from __future__ import annotations
 
 import copy
@@ -13,35 +14,51 @@ from helpers.quiz import Choice, Exercise, Prediction
 
 which_side = Prediction(
     "A model wrapped in nn.DataParallel is saved, and loaded into the bare model. What will the error list?",
-    (Choice("missing keys only", "The file has as many keys as the model. None of them is lost, all have another name."),
-     Choice("every key as missing, and every key as unexpected", "Each name is on one side only: with module. in the file, "
-            "without it in the model.", True),
-     Choice("a size mismatch", "Shapes are compared only where the names are equal.")),
+    (
+        Choice("missing keys only", "The file has as many keys as the model. None of them is lost, all have another name."),
+        Choice(
+            "every key as missing, and every key as unexpected",
+            "Each name is on one side only: with module. in the file, without it in the model.",
+            True,
+        ),
+        Choice("a size mismatch", "Shapes are compared only where the names are equal."),
+    ),
 )
 compiled = Prediction(
     "You train compiled = torch.compile(model). What are the keys of compiled.state_dict()?",
-    (Choice("the keys of model", "The compiled module is a wrapper, and a wrapper's child adds its name to the path."),
-     Choice("_orig_mod. before each key", "compiled holds the model as its child _orig_mod. model.state_dict() has the bare "
-            "names, and the same tensors.", True),
-     Choice("there are none: it is compiled code", "The parameters are still there, and still trained.")),
+    (
+        Choice("the keys of model", "The compiled module is a wrapper, and a wrapper's child adds its name to the path."),
+        Choice(
+            "_orig_mod. before each key",
+            "compiled holds the model as its child _orig_mod. model.state_dict() has the bare names, and the same tensors.",
+            True,
+        ),
+        Choice("there are none: it is compiled code", "The parameters are still there, and still trained."),
+    ),
 )
 not_strict = Prediction(
     "All four keys have a wrong prefix. load_state_dict(state, strict=False) raises nothing. How many tensors were loaded?",
-    (Choice("four: it worked", "It raised nothing, which is all that strict=False promises."),
-     Choice("none", "Every missing and every unexpected key was forgiven. The model is as random as before.", True),
-     Choice("the ones with equal shapes", "Names decide, not shapes.")),
+    (
+        Choice("four: it worked", "It raised nothing, which is all that strict=False promises."),
+        Choice("none", "Every missing and every unexpected key was forgiven. The model is as random as before.", True),
+        Choice("the ones with equal shapes", "Names decide, not shapes."),
+    ),
 )
 new_head = Prediction(
     "The new head has three outputs, the checkpoint's has one. Does strict=False load the rest?",
-    (Choice("yes: it skips what does not fit", "It forgives missing and unexpected keys, never a size."),
-     Choice("no: it raises", "A size mismatch raises with strict=False too. Leave the head out of the dict.", True),
-     Choice("yes: it copies the part that overlaps", "A tensor is copied whole or not at all.")),
+    (
+        Choice("yes: it skips what does not fit", "It forgives missing and unexpected keys, never a size."),
+        Choice("no: it raises", "A size mismatch raises with strict=False too. Leave the head out of the dict.", True),
+        Choice("yes: it copies the part that overlaps", "A tensor is copied whole or not at all."),
+    ),
 )
 order = Prediction(
     "You give load_state_dict the same dict with its keys in reverse order. What happens?",
-    (Choice("the tensors are swapped", "Loading looks up each name; the order of a dict does not matter."),
-     Choice("an error", "Order is not compared."),
-     Choice("the same as before", "Names decide. With the optimizer's parameters it is the other way round.", True)),
+    (
+        Choice("the tensors are swapped", "Loading looks up each name; the order of a dict does not matter."),
+        Choice("an error", "Order is not compared."),
+        Choice("the same as before", "Names decide. With the optimizer's parameters it is the other way round.", True),
+    ),
 )
 
 
@@ -119,8 +136,11 @@ def half_loaded() -> tuple[dict[str, Tensor], nn.Sequential]:
     """A checkpoint, and a model into which somebody loaded it with strict=False; one layer was not loaded."""
     torch.manual_seed(6)
     layers = [nn.Linear(2, 2) for _ in range(5)]
-    state = {f"{'layers' if k == 3 else 'layer'}.{k}.{name}": value
-             for k, layer in enumerate(layers) for name, value in layer.state_dict().items()}
+    state = {
+        f"{'layers' if k == 3 else 'layer'}.{k}.{name}": value
+        for k, layer in enumerate(layers)
+        for name, value in layer.state_dict().items()
+    }
     model = nn.Module()
     model.layer = nn.ModuleList(nn.Linear(2, 2) for _ in range(5))
     model.load_state_dict(state, strict=False)
@@ -136,23 +156,46 @@ def _find(answer: Any) -> str | None:
         return "That is the name in the checkpoint. Wanted the layer of the model that was left as it was."
     if answer.removesuffix(".weight").removesuffix(".bias") == "layer.3":
         return None
-    return f"{answer} holds what the checkpoint holds for it." if answer in [f"layer.{k}" for k in range(5)] \
+    return (
+        f"{answer} holds what the checkpoint holds for it."
+        if answer in [f"layer.{k}" for k in range(5)]
         else f"The model has no layer {answer!r}."
+    )
 
 
 load_parallel = Exercise(
-    "A checkpoint from several GPUs", "Take the right entry, take the prefix off, and load strictly.",
-    ("The state dict is one entry of the checkpoint.", "key.removeprefix('module.') in a dict comprehension.",
-     "Leave strict alone: its default is what proves it."), _load_parallel)
+    "A checkpoint from several GPUs",
+    "Take the right entry, take the prefix off, and load strictly.",
+    (
+        "The state dict is one entry of the checkpoint.",
+        "key.removeprefix('module.') in a dict comprehension.",
+        "Leave strict alone: its default is what proves it.",
+    ),
+    _load_parallel,
+)
 transfer = Exercise(
-    "All but the head", "What fits by name and shape moves; the report says what did.",
-    ("Compare shapes with model.state_dict().", "Build a dict of what fits; load it with strict=False.",
-     "The keys of that dict are what moved."), _transfer)
+    "All but the head",
+    "What fits by name and shape moves; the report says what did.",
+    (
+        "Compare shapes with model.state_dict().",
+        "Build a dict of what fits; load it with strict=False.",
+        "The keys of that dict are what moved.",
+    ),
+    _transfer,
+)
 migrate = Exercise(
-    "A migration", "The class itself knows its old names, so every old file loads, strictly.",
-    ("self.register_load_state_dict_pre_hook(hook) in __init__.",
-     "hook(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)",
-     "state_dict[prefix + 'encoder.weight'] = state_dict.pop(prefix + 'body.weight'), if it is there."), _migrate)
+    "A migration",
+    "The class itself knows its old names, so every old file loads, strictly.",
+    (
+        "self.register_load_state_dict_pre_hook(hook) in __init__.",
+        "hook(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)",
+        "state_dict[prefix + 'encoder.weight'] = state_dict.pop(prefix + 'body.weight'), if it is there.",
+    ),
+    _migrate,
+)
 find_layer = Exercise(
-    "The layer that was not loaded", "One letter in a name, and strict=False said nothing.",
-    ("Compare every tensor of the model with the checkpoint's.", "Which keys of the model has the checkpoint not?"), _find)
+    "The layer that was not loaded",
+    "One letter in a name, and strict=False said nothing.",
+    ("Compare every tensor of the model with the checkpoint's.", "Which keys of the model has the checkpoint not?"),
+    _find,
+)

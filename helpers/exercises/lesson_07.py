@@ -1,4 +1,5 @@
 """Lesson 07: resume exactly."""
+
 from __future__ import annotations
 
 import tempfile
@@ -15,36 +16,49 @@ from helpers.quiz import Choice, Exercise, Prediction
 
 goes_on = Prediction(
     "A run is killed after step 12. Its last checkpoint was written at step 10. Where does the resumed run go on?",
-    (Choice("at step 13", "Nobody wrote down steps 11 and 12: they died with the process."),
-     Choice("at step 11, which is done a second time", "And it must come out the same, loss for loss.", True),
-     Choice("at step 1", "The checkpoint of step 10 is on disk, whole.")),
+    (
+        Choice("at step 13", "Nobody wrote down steps 11 and 12: they died with the process."),
+        Choice("at step 11, which is done a second time", "And it must come out the same, loss for loss.", True),
+        Choice("at step 1", "The checkpoint of step 10 is on disk, whole."),
+    ),
 )
 seed_again = Prediction(
     "You resume, and call torch.manual_seed(0) as at the start. Are the next random numbers those of the run that "
     "never stopped?",
-    (Choice("yes: same seed, same numbers", "Same seed, same numbers from the beginning: you get the first ones again."),
-     Choice("no: the generator starts at its beginning", "Restore where it stood: torch.set_rng_state(saved).", True),
-     Choice("only on the CPU", "Each device has a generator, and each starts at its beginning.")),
+    (
+        Choice("yes: same seed, same numbers", "Same seed, same numbers from the beginning: you get the first ones again."),
+        Choice("no: the generator starts at its beginning", "Restore where it stood: torch.set_rng_state(saved).", True),
+        Choice("only on the CPU", "Each device has a generator, and each starts at its beginning."),
+    ),
 )
 shuffled = Prediction(
     "A DataLoader shuffles. You stop in the middle of an epoch, and build it again with the same seed. What comes next?",
-    (Choice("the rows not seen yet", "Nothing remembers which were seen, unless you save it."),
-     Choice("the first rows of epoch 0 again", "A loader has no state dict. Save its generator and how far you came.", True),
-     Choice("other rows in a random order", "The same seed gives the same order, from its start.")),
+    (
+        Choice("the rows not seen yet", "Nothing remembers which were seen, unless you save it."),
+        Choice("the first rows of epoch 0 again", "A loader has no state dict. Save its generator and how far you came.", True),
+        Choice("other rows in a random order", "The same seed gives the same order, from its start."),
+    ),
 )
 forgotten_lambda = Prediction(
     "LambdaLR(optimizer, lambda step: 0.9 ** step) is saved by its state dict. You resume with lambda step: 1.0. "
     "Which one counts?",
-    (Choice("the saved one", "Functions are not in the state dict: lr_lambdas is [None]."),
-     Choice("the new one", "Only the counters are saved. The code has to bring the function.", True),
-     Choice("an error: they differ", "Nobody can compare them: one is not there.")),
+    (
+        Choice("the saved one", "Functions are not in the state dict: lr_lambdas is [None]."),
+        Choice("the new one", "Only the counters are saved. The code has to bring the function.", True),
+        Choice("an error: they differ", "Nobody can compare them: one is not there."),
+    ),
 )
 late_lr = Prediction(
     "After loading everything you set param_groups[0]['lr'] = 0.001. Then scheduler.step(). Which rate counts now?",
-    (Choice("0.001", "LambdaLR computes from base_lrs, which it remembers itself."),
-     Choice("the scheduler's, from its own base_lrs", "To start anew, change scheduler.base_lrs too, or build a new "
-            "scheduler.", True),
-     Choice("0.001 × the factor", "It would, if base_lrs were read from the group. They were saved.")),
+    (
+        Choice("0.001", "LambdaLR computes from base_lrs, which it remembers itself."),
+        Choice(
+            "the scheduler's, from its own base_lrs",
+            "To start anew, change scheduler.base_lrs too, or build a new scheduler.",
+            True,
+        ),
+        Choice("0.001 × the factor", "It would, if base_lrs were read from the group. They were saved."),
+    ),
 )
 
 
@@ -99,8 +113,11 @@ SCRIPTS = {
     "b": "{'model': …, 'optimizer': …, 'scheduler': …, 'epoch': …}                 # the model has Dropout",
     "c": "{'model': …, 'scheduler': …, 'rng': torch.get_rng_state(), 'epoch': …}   # SGD with momentum",
 }
-_SHOWS = {"a": "its learning rate starts high again", "b": "its dropout draws other units",
-          "c": "its first step has no momentum"}
+_SHOWS = {
+    "a": "its learning rate starts high again",
+    "b": "its dropout draws other units",
+    "c": "its first step has no momentum",
+}
 
 
 def scripts() -> str:
@@ -138,15 +155,31 @@ def _survives(answer: Any) -> str | None:
 
 
 resumable = Exercise(
-    "A resumable run", "Model, optimizer, scheduler, generator, best: seven losses, bit for bit.",
-    ("Four things have a state: model, optimizer, scheduler, and torch's generator.",
-     "torch.get_rng_state() is a tensor, and torch.set_rng_state(tensor) puts it back.",
-     "run.best is a number: save it as it is."), _resumable)
+    "A resumable run",
+    "Model, optimizer, scheduler, generator, best: seven losses, bit for bit.",
+    (
+        "Four things have a state: model, optimizer, scheduler, and torch's generator.",
+        "torch.get_rng_state() is a tensor, and torch.set_rng_state(tensor) puts it back.",
+        "run.best is a number: save it as it is.",
+    ),
+    _resumable,
+)
 find_forgotten = Exercise(
-    "The forgotten piece", "What moves the next step must be in the file: rate, random numbers, momentum.",
-    ("For each script: what does the next step need that is not in the dict?",
-     "Dropout needs random numbers; momentum lives in the optimizer; a decay has a counter."), _forgotten)
+    "The forgotten piece",
+    "What moves the next step must be in the file: rate, random numbers, momentum.",
+    (
+        "For each script: what does the next step need that is not in the dict?",
+        "Dropout needs random numbers; momentum lives in the optimizer; a decay has a counter.",
+    ),
+    _forgotten,
+)
 survives = Exercise(
-    "A kill in the middle of a save", "Write beside it, then rename: the path always holds a whole file.",
-    ("Never write to the path itself.", "torch.save to another name in the same folder.",
-     "os.replace(new, path) is one step for everybody who looks."), _survives)
+    "A kill in the middle of a save",
+    "Write beside it, then rename: the path always holds a whole file.",
+    (
+        "Never write to the path itself.",
+        "torch.save to another name in the same folder.",
+        "os.replace(new, path) is one step for everybody who looks.",
+    ),
+    _survives,
+)

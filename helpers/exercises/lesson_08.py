@@ -1,4 +1,5 @@
 """Lesson 08: share safely."""
+
 from __future__ import annotations
 
 import copy
@@ -17,40 +18,54 @@ from helpers.quiz import Choice, Exercise, Prediction
 
 refuses_when = Prediction(
     "torch.load(path, weights_only=True) meets an instruction that asks for os.system. What does it do?",
-    (Choice("it loads the rest and leaves that out", "A file that asks for this is not partly good."),
-     Choice("it raises before anything of the file was called", "Each name is checked as it is read; the call comes "
-            "later.", True),
-     Choice("it runs it in a sandbox", "There is no sandbox. The name is refused.")),
+    (
+        Choice("it loads the rest and leaves that out", "A file that asks for this is not partly good."),
+        Choice(
+            "it raises before anything of the file was called",
+            "Each name is checked as it is read; the call comes later.",
+            True,
+        ),
+        Choice("it runs it in a sandbox", "There is no sandbox. The name is refused."),
+    ),
 )
 safe_option = Prediction(
     "Your own old checkpoint holds best = np.float64(0.5), and is refused. The message offers two ways. Which do you take?",
-    (Choice("weights_only=False: it is my file", "Is it still, after a download, a shared disk, a colleague?"),
-     Choice("allow exactly the names that it asks for, once", "Then save float(best), and never need it again.", True),
-     Choice("allow them for the whole program", "add_safe_globals holds until the process ends, for every file.")),
+    (
+        Choice("weights_only=False: it is my file", "Is it still, after a download, a shared disk, a colleague?"),
+        Choice("allow exactly the names that it asks for, once", "Then save float(best), and never need it again.", True),
+        Choice("allow them for the whole program", "add_safe_globals holds until the process ends, for every file."),
+    ),
 )
 one_bit = Prediction(
     "One bit of the 131,072 in a weight flips on its way to you. What does safetensors say?",
-    (Choice("nothing: it loads", "It checks the header and the length. The numbers are what they are.", True),
-     Choice("a checksum error", "The format has no checksum."),
-     Choice("NaN", "A flipped bit is a number like any other, mostly.")),
+    (
+        Choice("nothing: it loads", "It checks the header and the length. The numbers are what they are.", True),
+        Choice("a checksum error", "The format has no checksum."),
+        Choice("NaN", "A flipped bit is a number like any other, mostly."),
+    ),
 )
 ties = Prediction(
     "A language model's output layer is its embedding: model.head.weight = model.embed.weight. "
     "What does safetensors' save_file(model.state_dict(), path) do?",
-    (Choice("it saves the tensor twice", "It would come back as two tensors, and train apart. So it refuses."),
-     Choice("it saves it once, with two names", "torch.save does that. Here one name is one tensor."),
-     Choice("it refuses", "\"Some tensors share memory\": save_model knows what to do.", True)),
+    (
+        Choice("it saves the tensor twice", "It would come back as two tensors, and train apart. So it refuses."),
+        Choice("it saves it once, with two names", "torch.save does that. Here one name is one tensor."),
+        Choice("it refuses", '"Some tensors share memory": save_model knows what to do.', True),
+    ),
 )
 killed = Prediction(
     "The process is killed in the middle of torch.save(state, path). A good checkpoint stood at path. What is there now?",
-    (Choice("the old checkpoint", "torch.save opens the path for writing: the old file ended at that moment."),
-     Choice("a part of the new one", "And the old one is gone too.", True),
-     Choice("nothing", "Something is there, and it does not load.")),
+    (
+        Choice("the old checkpoint", "torch.save opens the path for writing: the old file ended at that moment."),
+        Choice("a part of the new one", "And the old one is gone too.", True),
+        Choice("nothing", "Something is there, and it does not load."),
+    ),
 )
 
 
 def hostile_file(path: str | Path, marker: str | Path) -> None:
     """Writes a checkpoint that would make the folder `marker` if its pickle were run; writing it runs nothing."""
+
     class Hostile:
         def __reduce__(self) -> tuple:
             return os.mkdir, (str(marker),)
@@ -105,10 +120,12 @@ def _atomic(answer: Any) -> str | None:
             return "Killed in the middle of the save, the process left a torn file at the path."
         calls: list[str] = []
         flush, replace = os.fsync, os.replace
-        with mock.patch("os.fsync", lambda *a: (calls.append("fsync"), flush(*a))), \
-                mock.patch("os.replace", lambda *a: (calls.append("replace"), replace(*a))):
+        with (
+            mock.patch("os.fsync", lambda *a: (calls.append("fsync"), flush(*a))),
+            mock.patch("os.replace", lambda *a: (calls.append("replace"), replace(*a))),
+        ):
             answer({"step": torch.tensor(3)}, path)
-        if "fsync" not in calls[:calls.index("replace")] if "replace" in calls else True:
+        if "fsync" not in calls[: calls.index("replace")] if "replace" in calls else True:
             return "It survives a kill, but not a power cut: flush the file to disk (os.fsync) before os.replace."
         return None if torn.step(path) == 3 else "A later save did not arrive at the path."
 
@@ -169,8 +186,11 @@ def _verify(answer: Any) -> str | None:
         if answer(path, digest) is not True:
             return "The untouched file should give True."
         at = len(whole) // 2
-        for words, data in (("a flipped bit", whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:]),
-                            ("a missing last byte", whole[:-1]), ("another file of the same length", bytes(len(whole)))):
+        for words, data in (
+            ("a flipped bit", whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]),
+            ("a missing last byte", whole[:-1]),
+            ("another file of the same length", bytes(len(whole))),
+        ):
             path.write_bytes(data)
             if answer(path, digest) is not False:
                 return f"{words} gives {answer(path, digest)!r}; wanted False."
@@ -179,17 +199,38 @@ def _verify(answer: Any) -> str | None:
 
 
 refuse = Exercise(
-    "Refuse a bad file", "One kind of error for every bad file, with its name; nothing in it is run.",
-    ("torch.load(path, weights_only=True) inside try.", "Truncated, text, hostile and missing files raise different "
-     "exceptions: catch Exception.", "raise ValueError(f\"{path.name}: … {error}\") from error"), _refuse)
+    "Refuse a bad file",
+    "One kind of error for every bad file, with its name; nothing in it is run.",
+    (
+        "torch.load(path, weights_only=True) inside try.",
+        "Truncated, text, hostile and missing files raise different exceptions: catch Exception.",
+        'raise ValueError(f"{path.name}: … {error}") from error',
+    ),
+    _refuse,
+)
 atomic = Exercise(
-    "Save and survive", "Beside, flushed, renamed: a kill leaves the old file, a power cut too.",
-    ("open(beside, 'wb'), and torch.save into the open file.", "file.flush(), then os.fsync(file.fileno()).",
-     "os.replace(beside, path) comes last."), _atomic)
+    "Save and survive",
+    "Beside, flushed, renamed: a kill leaves the old file, a power cut too.",
+    (
+        "open(beside, 'wb'), and torch.save into the open file.",
+        "file.flush(), then os.fsync(file.fileno()).",
+        "os.replace(beside, path) comes last.",
+    ),
+    _atomic,
+)
 convert = Exercise(
-    "Tied weights to safetensors", "save_model keeps one name for the tie; load_model ties again.",
-    ("save_file refuses: embed.weight and head.weight are one tensor.", "from safetensors.torch import save_model"), _convert)
+    "Tied weights to safetensors",
+    "save_model keeps one name for the tie; load_model ties again.",
+    ("save_file refuses: embed.weight and head.weight are one tensor.", "from safetensors.torch import save_model"),
+    _convert,
+)
 verify = Exercise(
-    "Verify a download", "The digest of the bytes that you have, against the one that was published.",
-    ("hashlib.sha256(...).hexdigest() of the file's bytes.", "hashlib.file_digest(file, 'sha256') reads piece by piece.",
-     "Digests are hexadecimal: compare them in lower case."), _verify)
+    "Verify a download",
+    "The digest of the bytes that you have, against the one that was published.",
+    (
+        "hashlib.sha256(...).hexdigest() of the file's bytes.",
+        "hashlib.file_digest(file, 'sha256') reads piece by piece.",
+        "Digests are hexadecimal: compare them in lower case.",
+    ),
+    _verify,
+)

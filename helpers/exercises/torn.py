@@ -1,4 +1,5 @@
 """Saving that is killed half way, for the exercises of lessons 07 and 08."""
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,5 @@
 """The lessons' pictures: what happened (`lesson`) drawn in the common grammar (`draw`), frame by frame. Pure."""
+
 from helpers.scenes.damage import DAMAGES, damaged, instruction_frames, promises
 from helpers.scenes.files import import_frames, inside, journey, round_trip_frames
 from helpers.scenes.keys import CASES, Cached, mismatch, old_naming, rename_and_load, rename_diff
@@ -7,6 +8,40 @@ from helpers.scenes.refactor import CHANGES, FORMATS, NET, Lab, outcome_picture,
 from helpers.scenes.resuming import PARTS, Killed, Run, forgotten, weights
 from helpers.scenes.training import momentum_frames, photograph_frames, restored, roll
 
-__all__ = ["ATTACH", "CASES", "CHANGES", "Cached", "DAMAGES", "FORMATS", "Killed", "Lab", "NET", "PARTS", "Run", "architecture", "attach", "damaged", "forgotten", "forward", "forward_frames",
-           "import_frames", "in_and_out", "inside", "instruction_frames", "journey", "mismatch", "momentum_frames", "old_naming", "outcome_picture", "outcome_table",
-           "photograph_frames", "promises", "rename_and_load", "rename_diff", "restored", "roll", "round_trip_frames", "weights"]
+__all__ = [
+    "ATTACH",
+    "CASES",
+    "CHANGES",
+    "Cached",
+    "DAMAGES",
+    "FORMATS",
+    "Killed",
+    "Lab",
+    "NET",
+    "PARTS",
+    "Run",
+    "architecture",
+    "attach",
+    "damaged",
+    "forgotten",
+    "forward",
+    "forward_frames",
+    "import_frames",
+    "in_and_out",
+    "inside",
+    "instruction_frames",
+    "journey",
+    "mismatch",
+    "momentum_frames",
+    "old_naming",
+    "outcome_picture",
+    "outcome_table",
+    "photograph_frames",
+    "promises",
+    "rename_and_load",
+    "rename_diff",
+    "restored",
+    "roll",
+    "round_trip_frames",
+    "weights",
+]

@@ -1,4 +1,5 @@
 """Scenes of lesson 08: a pickle read without being run, and files that are really damaged and really loaded."""
+
 from __future__ import annotations
 
 import pickletools
@@ -16,10 +17,21 @@ from torch import Tensor, nn
 from helpers import checkpoint, draw
 from helpers.draw import Picture
 
-_WORDS = {"GLOBAL": "import", "STACK_GLOBAL": "import", "REDUCE": "CALL it with these arguments", "STOP": "hand over the result",
-          "BUILD": "set its attributes", "EMPTY_DICT": "a dict", "SETITEM": "put it into the dict",
-          "SETITEMS": "put them into the dict", "TUPLE1": "wrap as arguments", "TUPLE": "wrap as arguments",
-          "TUPLE2": "wrap as arguments", "BINPERSID": "take a storage from the zip", "EMPTY_TUPLE": "no arguments"}
+_WORDS = {
+    "GLOBAL": "import",
+    "STACK_GLOBAL": "import",
+    "REDUCE": "CALL it with these arguments",
+    "STOP": "hand over the result",
+    "BUILD": "set its attributes",
+    "EMPTY_DICT": "a dict",
+    "SETITEM": "put it into the dict",
+    "SETITEMS": "put them into the dict",
+    "TUPLE1": "wrap as arguments",
+    "TUPLE": "wrap as arguments",
+    "TUPLE2": "wrap as arguments",
+    "BINPERSID": "take a storage from the zip",
+    "EMPTY_TUPLE": "no arguments",
+}
 _SILENT = ("PROTO", "FRAME", "MEMOIZE", "BINPUT", "LONG_BINPUT", "MARK", "BINGET")
 
 
@@ -49,23 +61,28 @@ def instruction_frames(path: str | Path) -> list[Picture]:
 
 
 def _cut(data: bytes, other: bytes) -> bytes:
-    return data[:len(data) // 2]
+    return data[: len(data) // 2]
 
 
 def _flip(data: bytes, other: bytes) -> bytes:
     at = data.index(_MARK) + 2
-    return data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1:]
+    return data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :]
 
 
 def _zero(data: bytes, other: bytes) -> bytes:
     at = data.index(_MARK)
-    return data[:at] + bytes(4096) + data[at + 4096:]
+    return data[:at] + bytes(4096) + data[at + 4096 :]
 
 
 DAMAGES: dict[str, Callable[[bytes, bytes], bytes]] = {
-    "nothing": lambda data, other: data, "cut it in half": _cut, "flip one bit": _flip, "zero a page": _zero,
-    "swap two files": lambda data, other: other, "empty it": lambda data, other: b"",
-    "put text into it": lambda data, other: b"these are not the weights you are looking for"}
+    "nothing": lambda data, other: data,
+    "cut it in half": _cut,
+    "flip one bit": _flip,
+    "zero a page": _zero,
+    "swap two files": lambda data, other: other,
+    "empty it": lambda data, other: b"",
+    "put text into it": lambda data, other: b"these are not the weights you are looking for",
+}
 _MARK = torch.full((4,), 0.123456789).numpy().tobytes()
 
 
@@ -85,7 +102,8 @@ LOADERS: dict[str, tuple[Callable, Callable]] = {
     "torch.load": (torch.save, lambda path: torch.load(path, weights_only=True)),
     "torch.load(mmap=True)": (torch.save, lambda path: torch.load(path, weights_only=True, mmap=True)),
     "safetensors": (_save_safetensors, _safetensors),
-    "helpers.checkpoint": (lambda state, path: checkpoint.save(path, state), checkpoint.load)}
+    "helpers.checkpoint": (lambda state, path: checkpoint.save(path, state), checkpoint.load),
+}
 
 
 def _state(seed: int) -> dict[str, Tensor]:
@@ -102,8 +120,7 @@ def outcome(damage: str, loader: str) -> tuple[str, str]:
     Raises ValueError if there is no such damage or loader.
     """
     if damage not in DAMAGES or loader not in LOADERS:
-        raise ValueError(f"Got {damage!r} and {loader!r}; wanted one of {', '.join(DAMAGES)} and one of "
-                         f"{', '.join(LOADERS)}.")
+        raise ValueError(f"Got {damage!r} and {loader!r}; wanted one of {', '.join(DAMAGES)} and one of {', '.join(LOADERS)}.")
     write, read = LOADERS[loader]
     saved = _state(1)
     with tempfile.TemporaryDirectory() as name:
@@ -130,8 +147,13 @@ def damaged(damage: str) -> Picture:
     found = {loader: outcome(damage, loader) for loader in LOADERS}
     rows = [(loader, (mark, textwrap.fill(words, 62))) for loader, (mark, words) in found.items()]
     silent = sum(mark == "wrong" for mark, _ in found.values())
-    seen = f"{silent} of {len(rows)} load it as if it were right" if silent else \
-        "everybody notices" if damage != "nothing" else "everybody loads it"
+    seen = (
+        f"{silent} of {len(rows)} load it as if it were right"
+        if silent
+        else "everybody notices"
+        if damage != "nothing"
+        else "everybody loads it"
+    )
     return draw.table(f"{damage}: {seen}", ["loader", "what happened"], rows)
 
 
@@ -139,7 +161,9 @@ def promises() -> Picture:
     """Each kind of damage against each loader, all of them tried."""
     words = {"yes": "same numbers", "no": "refused", "wrong": "silently wrong"}
     marks = {damage: [outcome(damage, loader)[0] for loader in LOADERS] for damage in DAMAGES}
-    rows = [(damage, *((("yes" if damage != "nothing" else "") if mark == "no" else mark, words[mark]) for mark in found))
-            for damage, found in marks.items()]
+    rows = [
+        (damage, *((("yes" if damage != "nothing" else "") if mark == "no" else mark, words[mark]) for mark in found))
+        for damage, found in marks.items()
+    ]
     whole = [name for k, name in enumerate(LOADERS) if all(found[k] != "wrong" for found in marks.values())]
     return draw.table(f"Only {' and '.join(whole)} is never silently wrong", ["damage", *LOADERS], rows)

@@ -1,4 +1,5 @@
 """Scenes of lesson 06: checkpoints whose keys do not match the model's, each really made, and rules that rename keys."""
+
 from __future__ import annotations
 
 import textwrap
@@ -12,11 +13,26 @@ from helpers import draw, lesson
 from helpers.compare import compare
 from helpers.draw import Picture
 
-CASES = ["nn.DataParallel", "torch.compile", "a wrapper", "the whole checkpoint", "a new head", "a layer inserted",
-         "weight norm, old names", "a buffer no longer saved"]
-_FAMILY = {"nn.DataParallel": "prefix", "torch.compile": "prefix", "a wrapper": "prefix",
-           "the whole checkpoint": "one level too high", "a new head": "reshaped", "a layer inserted": "rename",
-           "weight norm, old names": "rename", "a buffer no longer saved": "extra"}
+CASES = [
+    "nn.DataParallel",
+    "torch.compile",
+    "a wrapper",
+    "the whole checkpoint",
+    "a new head",
+    "a layer inserted",
+    "weight norm, old names",
+    "a buffer no longer saved",
+]
+_FAMILY = {
+    "nn.DataParallel": "prefix",
+    "torch.compile": "prefix",
+    "a wrapper": "prefix",
+    "the whole checkpoint": "one level too high",
+    "a new head": "reshaped",
+    "a layer inserted": "rename",
+    "weight norm, old names": "rename",
+    "a buffer no longer saved": "extra",
+}
 
 
 class Cached(nn.Module):
@@ -87,8 +103,7 @@ def rename_diff(state: Mapping[str, Tensor], model: nn.Module, rules: Sequence[s
         pairs = compare(state, model.state_dict(), values=False)
         return draw.key_diff(f"{error}", pairs)
     broken = sum(pair.relation != "same" for pair in pairs)
-    return draw.key_diff(f"{broken} of {len(pairs)} rows do not match" if broken else "Every key has its place: load it",
-                         pairs)
+    return draw.key_diff(f"{broken} of {len(pairs)} rows do not match" if broken else "Every key has its place: load it", pairs)
 
 
 def rename_and_load(state: Mapping[str, Tensor], model: nn.Module, rules: Sequence[str]) -> Picture:
@@ -101,9 +116,15 @@ def rename_and_load(state: Mapping[str, Tensor], model: nn.Module, rules: Sequen
         rows = [("\u00a0" * 4 + part if k else ("no", part),) for parts in lines for k, part in enumerate(parts)]
         return draw.table("It did not load", ["what it said"], rows)
     loaded = model.state_dict()
-    rows = [(old, now, ("yes", "equal, number for number") if torch.equal(state[old], loaded[now])
-             else ("no", "other numbers")) for old, now in new.items()]
-    return draw.table("Loaded and verified" if all(mark == "yes" for *_, (mark, _) in rows) else "Loaded, but not all of it", ["in the checkpoint", "in the model", "compared"], rows)
+    rows = [
+        (old, now, ("yes", "equal, number for number") if torch.equal(state[old], loaded[now]) else ("no", "other numbers"))
+        for old, now in new.items()
+    ]
+    return draw.table(
+        "Loaded and verified" if all(mark == "yes" for *_, (mark, _) in rows) else "Loaded, but not all of it",
+        ["in the checkpoint", "in the model", "compared"],
+        rows,
+    )
 
 
 def old_naming() -> tuple[dict[str, Tensor], nn.Module]:

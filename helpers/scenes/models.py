@@ -1,4 +1,5 @@
 """Scenes of lessons 01 and 02: a forward pass, an architecture, and what gets into a state dict."""
+
 from __future__ import annotations
 
 import textwrap
@@ -9,12 +10,24 @@ from torch import Tensor, nn
 from helpers import describe, draw, lesson
 from helpers.draw import Picture, Term
 
-ATTACH = ["nn.Parameter", "register_buffer", "persistent=False", "plain tensor", "list of modules", "nn.ModuleList",
-          "tied weight"]
-_REASONS = {"nn.Parameter": "a parameter registers itself", "register_buffer": "a buffer, remembered but not trained",
-            "persistent=False": "a buffer that asks to be left out", "plain tensor": "nothing registers it",
-            "list of modules": "a Python list is no module", "nn.ModuleList": "a registered list",
-            "tied weight": "a second name of one tensor"}
+ATTACH = [
+    "nn.Parameter",
+    "register_buffer",
+    "persistent=False",
+    "plain tensor",
+    "list of modules",
+    "nn.ModuleList",
+    "tied weight",
+]
+_REASONS = {
+    "nn.Parameter": "a parameter registers itself",
+    "register_buffer": "a buffer, remembered but not trained",
+    "persistent=False": "a buffer that asks to be left out",
+    "plain tensor": "nothing registers it",
+    "list of modules": "a Python list is no module",
+    "nn.ModuleList": "a registered list",
+    "tied weight": "a second name of one tensor",
+}
 
 
 def signed(value: float | Tensor) -> str:
@@ -30,29 +43,44 @@ def forward(model: nn.Sequential, x1: float, x2: float, *, reached: int = 7) -> 
         after = model[1](before)
         output = model[2](after)
     silent = [k for k in range(2) if before[k] <= 0]
-    terms = [Term("0.weight", model[0].weight, "parameter"), Term("input", x, operator="·"),
-             Term("0.bias", model[0].bias, "parameter", "+"), Term("before ReLU", before, operator="="),
-             Term("after ReLU", after, operator="→", struck=silent), Term("2.weight", model[2].weight, "parameter", "→"),
-             Term("2.bias", model[2].bias, "parameter", "+"), Term("output", output, operator="=")]
+    terms = [
+        Term("0.weight", model[0].weight, "parameter"),
+        Term("input", x, operator="·"),
+        Term("0.bias", model[0].bias, "parameter", "+"),
+        Term("before ReLU", before, operator="="),
+        Term("after ReLU", after, operator="→", struck=silent),
+        Term("2.weight", model[2].weight, "parameter", "→"),
+        Term("2.bias", model[2].bias, "parameter", "+"),
+        Term("output", output, operator="="),
+    ]
     hidden = {"after ReLU": reached < 4, "before ReLU": reached < 3, "output": reached < 7}
-    terms = [Term(t.heading, t.tensor, t.kind, t.operator, () if hidden.get(t.heading) else t.struck,
-                  hidden.get(t.heading, False)) for t in terms]
-    lines = _arithmetic(model, x, before, after, output)[:{0: 0, 3: 2, 4: 3, 7: 4}[reached]]
+    terms = [
+        Term(t.heading, t.tensor, t.kind, t.operator, () if hidden.get(t.heading) else t.struck, hidden.get(t.heading, False))
+        for t in terms
+    ]
+    lines = _arithmetic(model, x, before, after, output)[: {0: 0, 3: 2, 4: 3, 7: 4}[reached]]
     named = {0: "Neither unit is", 1: f"Unit {silent[0] if silent else 0} is", 2: "Both units are"}[len(silent)]
-    title = {0: "The input meets the first tensor", 3: "Two sums, one for each row of 0.weight",
-             4: "ReLU has no tensor: it only cuts below zero"}.get(reached, f"{named} silent; the output is "
-                                                                         f"{signed(output.item())}")
+    title = {
+        0: "The input meets the first tensor",
+        3: "Two sums, one for each row of 0.weight",
+        4: "ReLU has no tensor: it only cuts below zero",
+    }.get(reached, f"{named} silent; the output is {signed(output.item())}")
     alt = f"Input {signed(x1)}, {signed(x2)}. " + " ".join(lines)
     return draw.flow(title, terms, alt=alt, scale=2, lines=lines)
 
 
 def _arithmetic(model: nn.Sequential, x: Tensor, before: Tensor, after: Tensor, output: Tensor) -> list[str]:
     first, bias, second, last = model[0].weight, model[0].bias, model[2].weight, model[2].bias
-    lines = [f"unit {k}:  ({signed(first[k, 0])} · {signed(x[0])}) + ({signed(first[k, 1])} · {signed(x[1])})"
-             f" + ({signed(bias[k])}) = {signed(before[k])}" for k in range(2)]
+    lines = [
+        f"unit {k}:  ({signed(first[k, 0])} · {signed(x[0])}) + ({signed(first[k, 1])} · {signed(x[1])})"
+        f" + ({signed(bias[k])}) = {signed(before[k])}"
+        for k in range(2)
+    ]
     lines.append(f"ReLU:    {signed(before[0])} → {signed(after[0])}   {signed(before[1])} → {signed(after[1])}")
-    lines.append(f"output:  ({signed(second[0, 0])} · {signed(after[0])}) + ({signed(second[0, 1])} · "
-                 f"{signed(after[1])}) + ({signed(last[0])}) = {signed(output[0])}")
+    lines.append(
+        f"output:  ({signed(second[0, 0])} · {signed(after[0])}) + ({signed(second[0, 1])} · "
+        f"{signed(after[1])}) + ({signed(last[0])}) = {signed(output[0])}"
+    )
     return lines
 
 

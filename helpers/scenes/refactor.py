@@ -1,4 +1,5 @@
 """The refactor lab: a tiny project saved both ways, changed, and loaded again, each load in a process of its own."""
+
 from __future__ import annotations
 
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 from helpers import draw
 from helpers.draw import Picture
 
-NET = '''from torch import nn
+NET = """from torch import nn
 
 
 class Net(nn.Module):
@@ -26,8 +27,8 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.second(self.first(x)) * self.scale
-'''
-SAVE = '''import torch
+"""
+SAVE = """import torch
 from net import Net
 
 torch.manual_seed(0)
@@ -35,18 +36,18 @@ model = Net()
 torch.save(model, "whole model.pth")
 torch.save(model.state_dict(), "state dict.pth")
 print(model(torch.ones(2)).tolist())
-'''
+"""
 LOAD = {
-    "whole model": '''model = torch.load("whole model.pth", weights_only=False)
-''',
-    "state dict": '''from net import Net
+    "whole model": """model = torch.load("whole model.pth", weights_only=False)
+""",
+    "state dict": """from net import Net
 
 model = Net()
 model.load_state_dict(torch.load("state dict.pth", weights_only=True))
-''',
+""",
 }
 FORMATS = tuple(LOAD)
-REPORT = '''
+REPORT = """
 import json, sys, torch
 said = {"outputs": None, "stage": "load", "error": ""}
 try:
@@ -58,7 +59,7 @@ except Exception as error:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said["error"] = type(error).__name__ + ": " + " ".join(lines)
 print(json.dumps(said))
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,9 @@ class Lab:
         Raises ValueError if there is no such change or format.
         """
         if change not in CHANGES or form not in FORMATS:
-            raise ValueError(f"Got {change!r} and {form!r}; wanted one of {', '.join(CHANGES)} "
-                             f"and one of {', '.join(FORMATS)}.")
+            raise ValueError(
+                f"Got {change!r} and {form!r}; wanted one of {', '.join(CHANGES)} and one of {', '.join(FORMATS)}."
+            )
         before, edit = self.before(), CHANGES[change]
         place = self.folder / f"{change}, {form}"
         source = place.joinpath(*edit.module.split(".")).with_suffix(".py")
@@ -154,8 +156,14 @@ def _outcome(change: str, form: str, edit: str, before: list[float], report: dic
 
 def _python(code: str, folder: Path, *arguments: str) -> str:
     """What a fresh interpreter prints that runs `code` in `folder`. Raises RuntimeError with its last line if it fails."""
-    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", code, *arguments], cwd=folder, capture_output=True, text=True,
-                           env={**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}, timeout=120)
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"},
+        timeout=120,
+    )
     if ended.returncode:
         raise RuntimeError(f"The process failed: {ended.stderr.strip().splitlines()[-1]}")
     return ended.stdout.strip()
@@ -163,8 +171,12 @@ def _python(code: str, folder: Path, *arguments: str) -> str:
 
 def outcome_picture(outcome: Outcome) -> Picture:
     """One outcome of the refactor lab, with the lines that changed and the words of the process."""
-    rows = [("change", outcome.edit), ("format", outcome.form), ("outcome", (outcome.mark, outcome.verdict)),
-            ("it said", outcome.said)]
+    rows = [
+        ("change", outcome.edit),
+        ("format", outcome.form),
+        ("outcome", (outcome.mark, outcome.verdict)),
+        ("it said", outcome.said),
+    ]
     return draw.table(f"{outcome.change}, {outcome.form}: {outcome.verdict}", ["", ""], rows)
 
 

@@ -1,4 +1,5 @@
 """Scenes of lesson 07: a run that is killed and goes on, in real processes, and what each forgotten part costs."""
+
 from __future__ import annotations
 
 import copy
@@ -46,18 +47,30 @@ class Killed:
         first, second, last = self.resumed(at)
         joined = {words[0]: words[1:] for words in first + second}
         whole = {words[0]: words[1:] for words in steps}
-        said = {"losses": all(joined[k][0] == whole[k][0] for k in whole), "order of the rows":
-                all(joined[k][1:] == whole[k][1:] for k in whole)}
+        said = {
+            "losses": all(joined[k][0] == whole[k][0] for k in whole),
+            "order of the rows": all(joined[k][1:] == whole[k][1:] for k in whole),
+        }
         said |= {name: _same(checkpoint[name], last[name]) for name in checkpoint}
-        names = {"parameters and buffers": ("model",), "optimizer": ("optimizer",), "scheduler": ("scheduler",),
-                 "losses": ("losses",), "order of the rows": ("order of the rows",),
-                 "random numbers": ("torch", "python", "numpy", "shuffle")}
-        rows = [(what, ("yes", "bit for bit the same") if all(said[k] for k in keys) else ("no", "another run"))
-                for what, keys in names.items()]
+        names = {
+            "parameters and buffers": ("model",),
+            "optimizer": ("optimizer",),
+            "scheduler": ("scheduler",),
+            "losses": ("losses",),
+            "order of the rows": ("order of the rows",),
+            "random numbers": ("torch", "python", "numpy", "shuffle"),
+        }
+        rows = [
+            (what, ("yes", "bit for bit the same") if all(said[k] for k in keys) else ("no", "another run"))
+            for what, keys in names.items()
+        ]
         again = len(first) + len(second) - self.steps
         twice = f"{again} step{'s' * (again != 1)} done twice"
-        return draw.table(f"Killed after step {at}, went on from step {int(second[0][0]) - 1}: {twice}",
-                          ["after the last step", "compared with the run that was never stopped"], rows)
+        return draw.table(
+            f"Killed after step {at}, went on from step {int(second[0][0]) - 1}: {twice}",
+            ["after the last step", "compared with the run that was never stopped"],
+            rows,
+        )
 
     def frames(self, at: int) -> Iterator[Picture]:
         """The losses of both runs, one step more on each frame."""
@@ -70,13 +83,19 @@ class Killed:
         return Path(tempfile.mkdtemp(prefix=name, dir=self.folder))
 
     def _run(self, place: Path, *kill_at: int) -> tuple[list[list[str]], dict[str, Any]]:
-        ended = subprocess.run([sys.executable, str(self.script), str(place), str(self.steps), *map(str, kill_at)],
-                               capture_output=True, text=True, timeout=120)
+        ended = subprocess.run(
+            [sys.executable, str(self.script), str(place), str(self.steps), *map(str, kill_at)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         if ended.returncode != (-9 if kill_at else 0):
             raise RuntimeError(f"The script ended with {ended.returncode}: {ended.stderr.strip()[-300:]}")
         saved = place / "checkpoint.pth"
-        return ([line.split() for line in ended.stdout.splitlines()],
-                torch.load(saved, weights_only=True) if saved.exists() else {})
+        return (
+            [line.split() for line in ended.stdout.splitlines()],
+            torch.load(saved, weights_only=True) if saved.exists() else {},
+        )
 
 
 def _race(whole: Sequence[float], path: Sequence[tuple[list[str], str]]) -> Picture:
@@ -86,11 +105,18 @@ def _race(whole: Sequence[float], path: Sequence[tuple[list[str], str]]) -> Pict
         series[run] += [float("nan")] * (step - 1 - len(series[run])) + [float(words[1])]
     words, run = path[-1]
     gap = abs(float(words[1]) - whole[int(words[0]) - 1])
-    series["difference"] = [max(abs(float(w[1]) - whole[int(w[0]) - 1]) for w, _ in path if int(w[0]) == k + 1)
-                            for k in range(max(int(w[0]) for w, _ in path))]
+    series["difference"] = [
+        max(abs(float(w[1]) - whole[int(w[0]) - 1]) for w, _ in path if int(w[0]) == k + 1)
+        for k in range(max(int(w[0]) for w, _ in path))
+    ]
     title = f"Step {words[0]} of the {run}: difference {gap:.2g}"
-    return draw.curves(title, {name: values for name, values in series.items() if values}, across="step", up="loss",
-                       alt=f"The {run} lies on the curve of the run that was never stopped.")
+    return draw.curves(
+        title,
+        {name: values for name, values in series.items() if values},
+        across="step",
+        up="loss",
+        alt=f"The {run} lies on the curve of the run that was never stopped.",
+    )
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -110,8 +136,7 @@ class Run:
         torch.manual_seed(seed)
         random.seed(seed)
         self.inputs, self.targets = (tensor.double() for tensor in lesson.toy_data())
-        self.model = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2),
-                                   nn.Linear(16, 1)).double()
+        self.model = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 1)).double()
         self.optimizer = optim.SGD(self.model.parameters(), lr=0.05, momentum=0.9)
         self.scheduler = optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: 1 / (1 + step / 10))
         self.order: list[int] = []
@@ -128,9 +153,15 @@ class Run:
 
     def state(self) -> dict[str, Any]:
         """All that a run remembers, as a copy."""
-        return copy.deepcopy({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-                              "scheduler": self.scheduler.state_dict(), "position": self.order,
-                              "generators": {"python": random.getstate(), "torch": torch.get_rng_state()}})
+        return copy.deepcopy(
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler.state_dict(),
+                "position": self.order,
+                "generators": {"python": random.getstate(), "torch": torch.get_rng_state()},
+            }
+        )
 
     def restore(self, state: Mapping[str, Any], parts: Sequence[str] = PARTS) -> None:
         """Puts back the named parts of a state."""
@@ -162,9 +193,15 @@ def forgotten(steps: int = 20, **kept: bool) -> Picture:
     apart = next((k for k, (a, b) in enumerate(zip(whole, resumed), 1) if a != b), None)
     lost = [name for name in PARTS if not kept[name]]
     title = (f"Without {', '.join(lost)}: " if lost else "Everything restored: ") + (
-        f"another run from step {apart} on" if apart else "the same run, loss for loss")
-    return draw.curves(title, {"never stopped": whole, "resumed": resumed}, across="step after the checkpoint", up="loss",
-                       alt=f"The two curves {'part at step ' + str(apart) if apart else 'are one'}.")
+        f"another run from step {apart} on" if apart else "the same run, loss for loss"
+    )
+    return draw.curves(
+        title,
+        {"never stopped": whole, "resumed": resumed},
+        across="step after the checkpoint",
+        up="loss",
+        alt=f"The two curves {'part at step ' + str(apart) if apart else 'are one'}.",
+    )
 
 
 def weights() -> Picture:

@@ -1,4 +1,5 @@
 """One JupyterLab for all browser tests."""
+
 from __future__ import annotations
 
 import pytest

@@ -2,6 +2,7 @@
 
 What must stand there is computed by the same Python that the lesson runs, not typed in.
 """
+
 from __future__ import annotations
 
 import os
@@ -35,10 +36,12 @@ def title(picture: Picture) -> str:
 
 def flipbook(code: str, label: str, frames: list[Picture], still: int) -> list[Move]:
     """One key to the right, the end, the start, and one page."""
-    return [Move(code, label, ("ArrowRight",), title(frames[min(still + 1, len(frames) - 1)])),
-            Move(code, label, ("Home",), title(frames[0])),
-            Move(code, label, ("ArrowRight", "ArrowRight"), title(frames[2])),
-            Move(code, label, ("End",), title(frames[-1]))]
+    return [
+        Move(code, label, ("ArrowRight",), title(frames[min(still + 1, len(frames) - 1)])),
+        Move(code, label, ("Home",), title(frames[0])),
+        Move(code, label, ("ArrowRight", "ArrowRight"), title(frames[2])),
+        Move(code, label, ("End",), title(frames[-1])),
+    ]
 
 
 def lesson_01() -> list[Move]:
@@ -64,19 +67,23 @@ def lesson_02() -> list[Move]:
 
 def lesson_03() -> list[Move]:
     code = "widgets.live(scenes.roll"
-    return [*flipbook("scenes.momentum_frames", "step", scenes.momentum_frames(60), 17),
-            Move(code, "momentum", ("Home",), title(scenes.roll(0.1, 0.0))),
-            Move(code, "learning rate", ("End",), title(scenes.roll(0.5, 0.0))),
-            Move(code, "learning rate", ("ArrowLeft",) * 2, title(scenes.roll(0.48, 0.0))),
-            Move(code, "momentum", ("End",), title(scenes.roll(0.48, 0.98)))]
+    return [
+        *flipbook("scenes.momentum_frames", "step", scenes.momentum_frames(60), 17),
+        Move(code, "momentum", ("Home",), title(scenes.roll(0.1, 0.0))),
+        Move(code, "learning rate", ("End",), title(scenes.roll(0.5, 0.0))),
+        Move(code, "learning rate", ("ArrowLeft",) * 2, title(scenes.roll(0.48, 0.0))),
+        Move(code, "momentum", ("End",), title(scenes.roll(0.48, 0.98))),
+    ]
 
 
 def lesson_04() -> list[Move]:
     code = "scenes.restored"
-    return [*flipbook("scenes.round_trip_frames", "station", scenes.round_trip_frames(), 4),
-            Move(code, "restore the optimizer", ("Space",), title(scenes.restored(True, True))),
-            Move(code, "restore the model", ("Space",), title(scenes.restored(False, True))),
-            Move(code, "restore the optimizer", ("Space",), title(scenes.restored(False, False)))]
+    return [
+        *flipbook("scenes.round_trip_frames", "station", scenes.round_trip_frames(), 4),
+        Move(code, "restore the optimizer", ("Space",), title(scenes.restored(True, True))),
+        Move(code, "restore the model", ("Space",), title(scenes.restored(False, True))),
+        Move(code, "restore the optimizer", ("Space",), title(scenes.restored(False, False))),
+    ]
 
 
 class Net(nn.Module):
@@ -94,17 +101,34 @@ def lesson_05() -> list[Move]:
         torch.save(Net().state_dict(), folder / "state.pth")
         frames = scenes.import_frames(folder / "state.pth", folder / "whole.pth")
         lab = scenes.Lab(folder)
-        ran = {pair: scenes.outcome_picture(lab.run(*pair)) for pair in [
-            ("change a default", "whole model"), ("change a default", "state dict"), ("move the module", "state dict")]}
+        ran = {
+            pair: scenes.outcome_picture(lab.run(*pair))
+            for pair in [
+                ("change a default", "whole model"),
+                ("change a default", "state dict"),
+                ("move the module", "state dict"),
+            ]
+        }
     first = "The whole model asks for a class of yours"
     code = "widgets.refactor_lab"
-    return [Move("scenes.import_frames", "import", ("Home",), first),
-            Move("scenes.import_frames", "import", ("End",), first),
-            *(move for (change, form), picture in ran.items() for move in (
-                Move(code, change, ("Space",), ""), Move(code, form, ("Space",), ""),
-                Move(code, "Run it", ("Space",), title(picture)))),
-            *(Move(code, other, ("Space",), "") for other in scenes.CHANGES
-              if other not in ("change a default", "move the module"))]
+    return [
+        Move("scenes.import_frames", "import", ("Home",), first),
+        Move("scenes.import_frames", "import", ("End",), first),
+        *(
+            move
+            for (change, form), picture in ran.items()
+            for move in (
+                Move(code, change, ("Space",), ""),
+                Move(code, form, ("Space",), ""),
+                Move(code, "Run it", ("Space",), title(picture)),
+            )
+        ),
+        *(
+            Move(code, other, ("Space",), "")
+            for other in scenes.CHANGES
+            if other not in ("change a default", "move the module")
+        ),
+    ]
 
 
 def typed(words: str) -> tuple[str, ...]:
@@ -115,11 +139,15 @@ def typed(words: str) -> tuple[str, ...]:
 def lesson_06() -> list[Move]:
     state, model = scenes.old_naming()
     rules, code = ["module.net. ->", "fc1 -> encoder", "fc2 -> head"], "widgets.rename_lab"
-    return [*(Move("scenes.mismatch", name, ("Space",), title(scenes.mismatch(name))) for name in reversed(scenes.CASES)),
-            Move(code, "rule 1", typed("module"), title(scenes.rename_diff(state, model, ["module"]))),
-            *(Move(code, f"rule {k}", typed(rule), title(scenes.rename_diff(state, model, rules[:k])))
-              for k, rule in enumerate(rules, 1)),
-            Move(code, "Load it", ("Space",), title(scenes.rename_and_load(state, model, rules)))]
+    return [
+        *(Move("scenes.mismatch", name, ("Space",), title(scenes.mismatch(name))) for name in reversed(scenes.CASES)),
+        Move(code, "rule 1", typed("module"), title(scenes.rename_diff(state, model, ["module"]))),
+        *(
+            Move(code, f"rule {k}", typed(rule), title(scenes.rename_diff(state, model, rules[:k])))
+            for k, rule in enumerate(rules, 1)
+        ),
+        Move(code, "Load it", ("Space",), title(scenes.rename_and_load(state, model, rules))),
+    ]
 
 
 def lesson_07() -> list[Move]:
@@ -144,9 +172,19 @@ def lesson_08() -> list[Move]:
     with tempfile.TemporaryDirectory() as folder:
         torch.save({"step": 3, "extra": Hostile()}, Path(folder) / "stranger.pth")
         frames = scenes.instruction_frames(Path(folder) / "stranger.pth")
-    return [*flipbook("scenes.instruction_frames", "instruction", frames, len(frames) - 1),
-            *(Move("scenes.damaged", damage, ("Space",), title(scenes.damaged(damage))) for damage in scenes.DAMAGES)]
+    return [
+        *flipbook("scenes.instruction_frames", "instruction", frames, len(frames) - 1),
+        *(Move("scenes.damaged", damage, ("Space",), title(scenes.damaged(damage))) for damage in scenes.DAMAGES),
+    ]
 
 
-MOVES = {"01": lesson_01, "02": lesson_02, "03": lesson_03, "04": lesson_04, "05": lesson_05, "06": lesson_06,
-         "07": lesson_07, "08": lesson_08}
+MOVES = {
+    "01": lesson_01,
+    "02": lesson_02,
+    "03": lesson_03,
+    "04": lesson_04,
+    "05": lesson_05,
+    "06": lesson_06,
+    "07": lesson_07,
+    "08": lesson_08,
+}

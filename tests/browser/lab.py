@@ -1,4 +1,5 @@
 """Drives a real JupyterLab in a real browser: start it, open a lesson, run it, read the page back."""
+
 from __future__ import annotations
 
 import os
@@ -30,10 +31,15 @@ NAMES = """cell => [...cell.querySelectorAll('.jp-OutputArea-output :is(.noUi-ha
 def serious(page: Page, where: str = "body", rules: list[str] | None = None) -> dict[str, str]:
     """What axe-core calls serious or critical below the selector: rule → the elements that break it; all rules, or some."""
     page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
-    found = page.evaluate("([where, rules]) => axe.run({include: where, exclude: ['svg *']},"
-                          "{preload: false, ...(rules && {runOnly: rules})})", [where, rules])["violations"]
-    return {rule["id"]: " ".join(node["html"] for node in rule["nodes"]) for rule in found
-            if rule["impact"] in ("serious", "critical")}
+    found = page.evaluate(
+        "([where, rules]) => axe.run({include: where, exclude: ['svg *']},{preload: false, ...(rules && {runOnly: rules})})",
+        [where, rules],
+    )["violations"]
+    return {
+        rule["id"]: " ".join(node["html"] for node in rule["nodes"])
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+    }
 
 
 class Lab:
@@ -43,24 +49,43 @@ class Lab:
         self.folder = folder
         shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
         shutil.copytree(ROOT / "docs", folder / "docs")
-        self.env = {**os.environ, "JUPYTER_DATA_DIR": str(folder / "data"),
-                    "JUPYTER_CONFIG_DIR": str(folder / "config"), "IPYTHONDIR": str(folder / "ipython"), "JUPYTER_PLATFORM_DIRS": "1"}
+        self.env = {
+            **os.environ,
+            "JUPYTER_DATA_DIR": str(folder / "data"),
+            "JUPYTER_CONFIG_DIR": str(folder / "config"),
+            "IPYTHONDIR": str(folder / "ipython"),
+            "JUPYTER_PLATFORM_DIRS": "1",
+        }
         settings = folder / "settings"
         settings.mkdir()
         (settings / "overrides.json").write_text(SETTINGS)
         books = [str(path) for path in (folder / "notebooks").rglob("*.ipynb")]
-        subprocess.run([sys.executable, "-m", "jupyter", "trust", *books], env=self.env, check=True,
-                       capture_output=True)
+        subprocess.run([sys.executable, "-m", "jupyter", "trust", *books], env=self.env, check=True, capture_output=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.log = open(folder / "lab.log", "w")
         self.server = subprocess.Popen(
-            [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
-             f"--port={self.port}", "--IdentityProvider.token=", "--ServerApp.password=",
-             f"--ServerApp.root_dir={folder}", "--expose-app-in-browser",
-             f"--LabApp.app_settings_dir={settings}"],
-            cwd=folder, env=self.env, stdout=self.log, stderr=subprocess.STDOUT)
+            [
+                sys.executable,
+                "-m",
+                "jupyter",
+                "lab",
+                "--no-browser",
+                "--allow-root",
+                "--ip=127.0.0.1",
+                f"--port={self.port}",
+                "--IdentityProvider.token=",
+                "--ServerApp.password=",
+                f"--ServerApp.root_dir={folder}",
+                "--expose-app-in-browser",
+                f"--LabApp.app_settings_dir={settings}",
+            ],
+            cwd=folder,
+            env=self.env,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+        )
         self._wait()
 
     def _wait(self) -> None:
@@ -95,8 +120,9 @@ class Lesson:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.goto(f"{lab.url}/lab/workspaces/{name[:8]}{id(page)}/tree/notebooks/{name}.ipynb?reset")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
-        page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
-                               "?.status === 'idle'", timeout=60_000)
+        page.wait_for_function(
+            "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'", timeout=60_000
+        )
         page.evaluate("() => { const shell = window.jupyterapp.shell; shell.collapseLeft(); shell.collapseRight(); }")
 
     def command(self, name: str) -> None:
@@ -131,13 +157,16 @@ class Lesson:
         """Execution count of each code cell, None while it is not run."""
         return self.page.evaluate(
             "() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code')"
-            ".map(c => c.model.executionCount)")
+            ".map(c => c.model.executionCount)"
+        )
 
     def cell(self, source: str) -> Locator:
         """The code cell whose source contains `source`, scrolled to."""
         index = self.page.evaluate(
             "s => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code')"
-            ".findIndex(c => c.model.sharedModel.source.includes(s))", source)
+            ".findIndex(c => c.model.sharedModel.source.includes(s))",
+            source,
+        )
         if index < 0:
             raise LookupError(f"no cell with {source!r}")
         return self.code_cell(index)
@@ -148,7 +177,9 @@ class Lesson:
             "k => { const book = window.jupyterapp.shell.currentWidget.content;"
             "const code = book.widgets.filter(c => c.model.type === 'code')[k];"
             "book.activeCellIndex = book.widgets.indexOf(code); book.scrollToItem(book.activeCellIndex);"
-            "return book.activeCellIndex; }", number)
+            "return book.activeCellIndex; }",
+            number,
+        )
         found = self.page.locator(f".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell[data-windowed-list-index='{index}']")
         found.scroll_into_view_if_needed()
         return found
@@ -174,8 +205,11 @@ class Lesson:
 
     def number(self, cell: Locator, name: str, keys: str) -> None:
         """Tabs from the cell to its number field called `name`, and types there."""
-        self._tab_to(cell, "name => document.activeElement.type === 'number'"
-                           "&& document.activeElement.labels[0].textContent === name", name)
+        self._tab_to(
+            cell,
+            "name => document.activeElement.type === 'number'&& document.activeElement.labels[0].textContent === name",
+            name,
+        )
         self.page.keyboard.press("Control+a")
         self.page.keyboard.type(keys)
         self.page.keyboard.press("Enter")
@@ -214,7 +248,8 @@ class Lesson:
         return self.page.evaluate(
             "() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code')"
             ".flatMap(c => c.model.outputs.toJSON()).filter(o => o.output_type === 'error').map(o => o.ename)"
-            ".concat([...document.querySelectorAll('.jupyter-widgets-error-widget')].map(e => e.textContent))")
+            ".concat([...document.querySelectorAll('.jupyter-widgets-error-widget')].map(e => e.textContent))"
+        )
 
     def show(self, label: str) -> None:
         """Brings the open notebook with that file name to the front, also from one that is still opening."""
@@ -223,7 +258,9 @@ class Lesson:
             assert time.monotonic() < end, f"{label} does not stay in front"
             front = self.page.evaluate(
                 "label => { const shell = window.jupyterapp.shell, was = shell.currentWidget?.title.label;"
-                "shell.activateById([...shell.widgets('main')].find(w => w.title.label === label).id); return was; }", label)
+                "shell.activateById([...shell.widgets('main')].find(w => w.title.label === label).id); return was; }",
+                label,
+            )
             kept = kept + 1 if front == label else 0
             time.sleep(0.25)
 

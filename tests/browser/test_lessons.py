@@ -1,4 +1,5 @@
 """Each lesson in real JupyterLab in a real browser, used by keyboard alone."""
+
 from __future__ import annotations
 
 import importlib
@@ -69,8 +70,9 @@ def test_each_exercise_unfolds_its_hints(lesson):
 
 def test_each_control_does_what_python_says(lesson):
     moves = MOVES[lesson.name[:2]]() if lesson.name[:2] in MOVES else []
-    assert {(code, label) for code in {move.code for move in moves} for label in lesson.controls(lesson.cell(code))} \
-        == {(move.code, move.control) for move in moves}
+    assert {(code, label) for code in {move.code for move in moves} for label in lesson.controls(lesson.cell(code))} == {
+        (move.code, move.control) for move in moves
+    }
     for move in moves:
         cell = lesson.cell(move.code)
         lesson.press(cell, move.control, *move.keys)
@@ -79,9 +81,15 @@ def test_each_control_does_what_python_says(lesson):
 
 
 def test_play_and_stop(lesson):
-    code = {"01": "scenes.forward_frames", "02": "scenes.photograph_frames", "03": "scenes.momentum_frames",
-            "04": "scenes.round_trip_frames", "05": "scenes.import_frames",
-            "07": "runs.frames", "08": "scenes.instruction_frames"}.get(lesson.name[:2])
+    code = {
+        "01": "scenes.forward_frames",
+        "02": "scenes.photograph_frames",
+        "03": "scenes.momentum_frames",
+        "04": "scenes.round_trip_frames",
+        "05": "scenes.import_frames",
+        "07": "runs.frames",
+        "08": "scenes.instruction_frames",
+    }.get(lesson.name[:2])
     if code is None:
         assert "flipbook" not in (NOTEBOOKS / f"{lesson.name}.ipynb").read_text(encoding="utf-8")
         return
@@ -167,15 +175,18 @@ def test_a_symptom_leads_to_its_lesson(start):
     start.wait_text(cell, "li strong", hit.name)
     for _ in range(2):
         start.press(cell, link(hit), "Enter")
-        start.page.wait_for_function("name => window.jupyterapp.shell.currentWidget.title.label === name",
-                                     arg=f"{hit.lesson}.ipynb")
+        start.page.wait_for_function(
+            "name => window.jupyterapp.shell.currentWidget.title.label === name", arg=f"{hit.lesson}.ipynb"
+        )
         start.page.wait_for_selector(f".jp-NotebookPanel:not(.lm-mod-hidden) h2:has-text('{hit.section}')")
         start.show("00_start_here.ipynb")
     start.show(f"{hit.lesson}.ipynb")
     start.page.wait_for_function(
         "words => [...document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) h2')].some("
         "h => h.textContent.startsWith(words) && h.getBoundingClientRect().top >= 0 "
-        "&& h.getBoundingClientRect().top < innerHeight)", arg=hit.section)
+        "&& h.getBoundingClientRect().top < innerHeight)",
+        arg=hit.section,
+    )
     start.show("00_start_here.ipynb")
 
 
@@ -183,6 +194,8 @@ def test_a_learner_is_wrong_then_right(start):
     cell = start.cell("quiz.count_keys.check(")
     for code, words in (("keys = 3", "✗ Not yet. 3 counts the modules."), ("keys = len(model.state_dict())", "✓ Right.")):
         start.rewrite("quiz.count_keys.check(", f"{code}\n\nquiz.count_keys.check(keys)")
-        start.page.wait_for_function("([cell, words]) => [...cell.querySelectorAll('[role=status]')]"
-                                     ".some(e => e.textContent.startsWith(words))", arg=[cell.element_handle(), words])
+        start.page.wait_for_function(
+            "([cell, words]) => [...cell.querySelectorAll('[role=status]')].some(e => e.textContent.startsWith(words))",
+            arg=[cell.element_handle(), words],
+        )
     assert cell.locator(".jp-OutputArea-output button").count() == 0

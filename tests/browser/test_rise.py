@@ -1,4 +1,5 @@
 """RISE in the same JupyterLab: a lesson as live slides, whose widgets work."""
+
 from __future__ import annotations
 
 from controls import title
@@ -17,7 +18,9 @@ def test_a_flipbook_and_a_prediction_work_on_their_slides(browser, lab):
     slides.wait_for_selector("section.present:not(:has(section)) h1:visible", timeout=30_000)
     slides.wait_for_selector("section .noUi-handle", state="attached", timeout=30_000)
     on(slides, ".widget-button")
-    press(slides, slides.locator("section.present:not(:has(section)) button:visible", has_text="a weight and a bias for 0 and 2"))
+    press(
+        slides, slides.locator("section.present:not(:has(section)) button:visible", has_text="a weight and a bias for 0 and 2")
+    )
     slides.locator("section.present:not(:has(section)) [role=status]:visible", has_text="Right").wait_for()
     on(slides, ".noUi-handle")
     press(slides, slides.locator("section.present:not(:has(section)) .noUi-target:visible"), 0.02)

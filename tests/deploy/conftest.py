@@ -1,4 +1,5 @@
 """A real class on this machine: needs root and Linux, since it makes system users."""
+
 from __future__ import annotations
 
 import os

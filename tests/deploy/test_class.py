@@ -1,4 +1,5 @@
 """A class keeps its promises: who comes in, whose files are whose, what one learner can take from the others."""
+
 from __future__ import annotations
 
 import asyncio
@@ -19,17 +20,24 @@ ONE, TWO = f"{PREFIX}01", f"{PREFIX}02"
 
 
 def python(*arguments, **environment):
-    return subprocess.run([sys.executable, str(DEPLOY / "class.py"), *arguments], capture_output=True, text=True,
-                          env={**os.environ, "CLASS_PASSWORD": "", **environment})
+    return subprocess.run(
+        [sys.executable, str(DEPLOY / "class.py"), *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "CLASS_PASSWORD": "", **environment},
+    )
 
 
-@pytest.mark.parametrize("arguments, environment, words", [
-    (["--users=3"], {}, "Got no CLASS_PASSWORD of at least 12 characters; it has no default."),
-    (["--users=3"], {"CLASS_PASSWORD": "short"}, "Got no CLASS_PASSWORD of at least 12 characters"),
-    (["--users=0"], {"CLASS_PASSWORD": "x" * 12}, "Got USERS=0; wanted 1 to 300."),
-    (["--users=3", "--prefix=R2;x"], {"CLASS_PASSWORD": "x" * 12}, "Got the prefix 'R2;x'; wanted"),
-    (["--users=3", "--memory=10"], {"CLASS_PASSWORD": "x" * 12}, "Got 10 MB; wanted at least 1000"),
-])
+@pytest.mark.parametrize(
+    "arguments, environment, words",
+    [
+        (["--users=3"], {}, "Got no CLASS_PASSWORD of at least 12 characters; it has no default."),
+        (["--users=3"], {"CLASS_PASSWORD": "short"}, "Got no CLASS_PASSWORD of at least 12 characters"),
+        (["--users=0"], {"CLASS_PASSWORD": "x" * 12}, "Got USERS=0; wanted 1 to 300."),
+        (["--users=3", "--prefix=R2;x"], {"CLASS_PASSWORD": "x" * 12}, "Got the prefix 'R2;x'; wanted"),
+        (["--users=3", "--memory=10"], {"CLASS_PASSWORD": "x" * 12}, "Got 10 MB; wanted at least 1000"),
+    ],
+)
 def test_what_can_not_be_opened_is_told_in_one_sentence(reachable, arguments, environment, words):
     done = python(*arguments, **environment)
     assert done.returncode == 1 and done.stderr.startswith(words) and done.stderr.count("\n") == 1 and not done.stdout
@@ -59,10 +67,18 @@ def test_only_the_own_key_opens_and_all_listens_on_loopback(room):
         async with Visitor(room.hub, name, key) as visitor:
             await visitor.log_in(5)
 
-    for name, key in ((ONE, ""), (ONE, "x"), (ONE, room.keys[TWO]), ("root", room.keys[ONE]), (ONE, room.environment["CLASS_PASSWORD"])):
+    for name, key in (
+        (ONE, ""),
+        (ONE, "x"),
+        (ONE, room.keys[TWO]),
+        ("root", room.keys[ONE]),
+        (ONE, room.environment["CLASS_PASSWORD"]),
+    ):
         with pytest.raises(PermissionError):
             asyncio.run(tries(name, key))
-    mine = [process for process in psutil.process_iter() if process.pid == room.process.pid or process.ppid() == room.process.pid]
+    mine = [
+        process for process in psutil.process_iter() if process.pid == room.process.pid or process.ppid() == room.process.pid
+    ]
     bound = {at.laddr.ip for process in mine for at in process.net_connections("inet") if at.status == "LISTEN"}
     assert bound and bound <= {"127.0.0.1", "::1"}
 
@@ -94,13 +110,25 @@ def test_files_secrets_and_processes_of_others_are_closed(room):
             pid = await one.run("import os; print(os.getpid())")
             home, other = pwd.getpwnam(ONE).pw_dir, pwd.getpwnam(TWO).pw_dir
             hub = room.process.pid
-            closed = [f"{home}/notebooks/02_read_the_state_dict.ipynb", f"{home}/notebooks/mine.txt", f"{room.run}/keys.txt",
-                      f"{room.run}/hub.sqlite", f"{room.run}/cookie_secret", f"/proc/{hub}/environ", f"/proc/{pid.strip()}/environ"]
+            closed = [
+                f"{home}/notebooks/02_read_the_state_dict.ipynb",
+                f"{home}/notebooks/mine.txt",
+                f"{room.run}/keys.txt",
+                f"{room.run}/hub.sqlite",
+                f"{room.run}/cookie_secret",
+                f"/proc/{hub}/environ",
+                f"/proc/{pid.strip()}/environ",
+            ]
             for path in closed:
                 assert await two.run(STEAL.format(f"print(tried(lambda: open({path!r}).read()))")) == "PermissionError\n", path
-            for work in (f"os.listdir({home!r})", f"os.kill({pid.strip()}, signal.SIGKILL)", f"os.kill({hub}, signal.SIGKILL)",
-                         f"open({home + '/notebooks/x'!r}, 'w')", f"open({str(ROOT / 'notebooks' / 'x')!r}, 'w')",
-                         f"open({str(ROOT / 'helpers' / 'lesson.py')!r}, 'a')"):
+            for work in (
+                f"os.listdir({home!r})",
+                f"os.kill({pid.strip()}, signal.SIGKILL)",
+                f"os.kill({hub}, signal.SIGKILL)",
+                f"open({home + '/notebooks/x'!r}, 'w')",
+                f"open({str(ROOT / 'notebooks' / 'x')!r}, 'w')",
+                f"open({str(ROOT / 'helpers' / 'lesson.py')!r}, 'a')",
+            ):
                 assert await two.run(STEAL.format(f"print(tried(lambda: {work}))")) == "PermissionError\n", work
             seen = await two.run("import os; print(os.getuid(), sorted(os.environ), os.environ.get('HOME'))")
             assert seen.startswith(str(pwd.getpwnam(TWO).pw_uid)) and "CLASS_" not in seen and seen.strip().endswith(other)
@@ -146,8 +174,11 @@ def test_one_who_eats_memory_or_time_does_not_take_the_others_down(room):
                 slow.append(time.monotonic() - start)
             assert sorted(slow)[5] < 3, slow
             for _ in range(40):
-                spinning = [process for process in psutil.process_iter(["username", "cmdline", "nice"])
-                            if process.info["username"] == TWO and "while True: pass" in (process.info["cmdline"] or [])]
+                spinning = [
+                    process
+                    for process in psutil.process_iter(["username", "cmdline", "nice"])
+                    if process.info["username"] == TWO and "while True: pass" in (process.info["cmdline"] or [])
+                ]
                 if len(spinning) == 6 and {process.info["nice"] for process in spinning} == {19}:
                     break
                 await asyncio.sleep(0.5)
@@ -185,10 +216,13 @@ def test_idle_servers_are_ended(room):
             await visitor.log_in()
 
     asyncio.run(there())
-    culler, = [child for child in psutil.Process(room.process.pid).children() if "jupyterhub_idle_culler" in child.cmdline()]
+    (culler,) = [child for child in psutil.Process(room.process.pid).children() if "jupyterhub_idle_culler" in child.cmdline()]
     assert "--timeout=3600" in culler.cmdline() and processes(ONE)
-    impatient = subprocess.Popen([sys.executable, "-m", "jupyterhub_idle_culler", "--timeout=1", "--cull-every=1"],
-                                 env=culler.environ(), stderr=subprocess.DEVNULL)
+    impatient = subprocess.Popen(
+        [sys.executable, "-m", "jupyterhub_idle_culler", "--timeout=1", "--cull-every=1"],
+        env=culler.environ(),
+        stderr=subprocess.DEVNULL,
+    )
     try:
         end = time.monotonic() + 60
         while processes(ONE):
@@ -210,17 +244,21 @@ def test_a_learner_in_a_real_browser_moves_a_slider(room, browser):
     page.goto(f"{room.hub}/user/{PREFIX}03/lab/workspaces/own/tree/notebooks/03_inside_the_optimizer.ipynb")
     page.wait_for_selector(".jp-Notebook .jp-OutputArea img[alt]")
     page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
-    page.click(".jp-NotebookPanel-toolbar [data-jp-item-name='restart-and-run'] jp-button, "
-               ".jp-NotebookPanel-toolbar [data-jp-item-name='restart-and-run'] button")
+    page.click(
+        ".jp-NotebookPanel-toolbar [data-jp-item-name='restart-and-run'] jp-button, "
+        ".jp-NotebookPanel-toolbar [data-jp-item-name='restart-and-run'] button"
+    )
     page.click(".jp-Dialog button.jp-mod-accept")
     handle = page.locator(".jp-OutputArea .noUi-handle").first
     handle.wait_for()
     shown = page.locator(".jp-OutputArea svg[role=img]:visible > title").first
     before = shown.text_content()
     handle.press("End")
-    page.wait_for_function("was => { const now = [...document.querySelectorAll('.jp-OutputArea svg[role=img]')]"
-                           ".find(e => e.clientHeight)?.querySelector('title').textContent; return now && now !== was; }",
-                           arg=before)
+    page.wait_for_function(
+        "was => { const now = [...document.querySelectorAll('.jp-OutputArea svg[role=img]')]"
+        ".find(e => e.clientHeight)?.querySelector('title').textContent; return now && now !== was; }",
+        arg=before,
+    )
     assert shown.text_content().startswith("Step 60")
     page.close()
 
@@ -242,10 +280,13 @@ def test_a_home_without_lessons_gets_them_and_keeps_what_was_changed(tmp_path):
     environment = {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "LANG": "C.UTF-8"}
     lesson = tmp_path / "notebooks" / "00_start_here.ipynb"
     for _ in range(2):
-        done = subprocess.run([shell, flag, line.replace("/srv/lessons", str(ROOT))], env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            [shell, flag, line.replace("/srv/lessons", str(ROOT))], env=environment, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "docs" / "teaching.md").is_file() and "already signed" in subprocess.run(
-            ["jupyter", "trust", str(lesson)], env=environment, capture_output=True, text=True).stdout.lower()
+            ["jupyter", "trust", str(lesson)], env=environment, capture_output=True, text=True
+        ).stdout.lower()
         assert lesson.read_text().endswith("\n")
         lesson.write_text(lesson.read_text() + "\n")
     assert lesson.read_text().endswith("\n\n")

@@ -1,4 +1,5 @@
 """The same table for the lessons of the field guide."""
+
 from __future__ import annotations
 
 import hashlib
@@ -110,8 +111,12 @@ class WithoutPrefix(Plain):
 
 class OnlyOld(Plain):
     def load_state_dict(self, state_dict, strict=True, assign=False):
-        return super().load_state_dict({key.replace("body", "encoder"): state_dict[key] for key in (
-            "body.weight", "body.bias", "head.weight", "head.bias")})
+        return super().load_state_dict(
+            {
+                key.replace("body", "encoder"): state_dict[key]
+                for key in ("body.weight", "body.bias", "head.weight", "head.bias")
+            }
+        )
 
 
 class NeverMissing(Migrating):
@@ -126,27 +131,65 @@ class Renamed(nn.Module):
 
 
 LESSON_06 = [
-    Case(lesson_06.load_parallel, load_parallel, [
-        (load_parallel_loosely, "other numbers"), (load_parallel_wrapped, "wanted the bare model"),
-        (load_parallel_only, "returns _IncompatibleKeys"), (load_parallel_whole, "failed when it was tried: RuntimeError"),
-        ({}, "You gave a dict"), (3, "You gave int"), (load_parallel_in_place, "changed the checkpoint's own dict")]),
-    Case(lesson_06.transfer, transfer, [
-        (transfer_loosely, "failed when it was tried: RuntimeError"), (transfer_silently, "Return their names too"),
-        (transfer_and_say_what_stayed, "Right tensors, wrong report"), (transfer_nothing, "are not those of the checkpoint"),
-        (transfer_and_overwrite_the_head, "The new head has changed"), (["0.weight"], "You gave list")]),
-    Case(lesson_06.migrate, Migrating, [
-        (Plain, "with the old names does not load"), (WithoutPrefix, "not inside another module"),
-        (OnlyOld, "failed when it was tried: KeyError"), (NeverMissing, "an empty dict loads too"),
-        (Renamed, "keep encoder and head"), (Plain(), "wanted the class itself")]),
-    Case(lesson_06.find_layer, "layer.3", [
-        ("layer.1", "holds what the checkpoint holds"), ("layers.3", "the name in the checkpoint"), (3, "with its name"),
-        ("head", "has no layer 'head'"), ([3], "You gave list")]),
+    Case(
+        lesson_06.load_parallel,
+        load_parallel,
+        [
+            (load_parallel_loosely, "other numbers"),
+            (load_parallel_wrapped, "wanted the bare model"),
+            (load_parallel_only, "returns _IncompatibleKeys"),
+            (load_parallel_whole, "failed when it was tried: RuntimeError"),
+            ({}, "You gave a dict"),
+            (3, "You gave int"),
+            (load_parallel_in_place, "changed the checkpoint's own dict"),
+        ],
+    ),
+    Case(
+        lesson_06.transfer,
+        transfer,
+        [
+            (transfer_loosely, "failed when it was tried: RuntimeError"),
+            (transfer_silently, "Return their names too"),
+            (transfer_and_say_what_stayed, "Right tensors, wrong report"),
+            (transfer_nothing, "are not those of the checkpoint"),
+            (transfer_and_overwrite_the_head, "The new head has changed"),
+            (["0.weight"], "You gave list"),
+        ],
+    ),
+    Case(
+        lesson_06.migrate,
+        Migrating,
+        [
+            (Plain, "with the old names does not load"),
+            (WithoutPrefix, "not inside another module"),
+            (OnlyOld, "failed when it was tried: KeyError"),
+            (NeverMissing, "an empty dict loads too"),
+            (Renamed, "keep encoder and head"),
+            (Plain(), "wanted the class itself"),
+        ],
+    ),
+    Case(
+        lesson_06.find_layer,
+        "layer.3",
+        [
+            ("layer.1", "holds what the checkpoint holds"),
+            ("layers.3", "the name in the checkpoint"),
+            (3, "with its name"),
+            ("head", "has no layer 'head'"),
+            ([3], "You gave list"),
+        ],
+    ),
 ]
 
 
 def all_of(run):
-    return {"model": run.model.state_dict(), "optimizer": run.optimizer.state_dict(), "best": run.best,
-            "scheduler": run.scheduler.state_dict(), "rng": torch.get_rng_state()}
+    return {
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "best": run.best,
+        "scheduler": run.scheduler.state_dict(),
+        "rng": torch.get_rng_state(),
+    }
 
 
 def save(run, path):
@@ -171,6 +214,7 @@ def loads(*parts):
             run.best = saved["best"]
         if "rng" in parts:
             torch.set_rng_state(saved["rng"])
+
     return load
 
 
@@ -207,21 +251,42 @@ def write_once(state, path):
 FORGOTTEN = {"a": "scheduler", "b": "generators", "c": "optimizer"}
 
 LESSON_07 = [
-    Case(lesson_07.resumable, (save, loads(*ALL)), [
-        ((save, loads("model", "optimizer", "scheduler", "best")), "part at step 1 after"),
-        ((save, loads("model", "scheduler", "best", "rng")), "Look at the optimizer"),
-        ((save, loads("model", "optimizer", "best", "rng")), "Look at the scheduler"),
-        ((save, loads("model", "optimizer", "scheduler", "rng")), "losses agree, but best is"),
-        ((save_objects, loads(*ALL)), "does not load with weights_only=True"), ((save_nowhere, loads(*ALL)), "no file"),
-        (save, "Wanted two functions")]),
-    Case(lesson_07.find_forgotten, FORGOTTEN, [
-        ({**FORGOTTEN, "a": "generators"}, "its learning rate starts high again"),
-        ({**FORGOTTEN, "b": "model"}, "draws other units"), ({**FORGOTTEN, "c": "scheduler"}, "first step has no momentum"),
-        ({**FORGOTTEN, "c": ...}, "2 of 3 decided. Next: c"), ({**FORGOTTEN, "a": "epoch"}, "is none of"),
-        ("scheduler", "You gave str")]),
-    Case(lesson_07.survives, write_beside, [
-        (write_straight, "the file at the path is torn"), (write_elsewhere, "no file at the path"),
-        (write_once, "did not arrive"), (lambda state, path: None, "no file at the path"), ("os.replace", "You gave str")]),
+    Case(
+        lesson_07.resumable,
+        (save, loads(*ALL)),
+        [
+            ((save, loads("model", "optimizer", "scheduler", "best")), "part at step 1 after"),
+            ((save, loads("model", "scheduler", "best", "rng")), "Look at the optimizer"),
+            ((save, loads("model", "optimizer", "best", "rng")), "Look at the scheduler"),
+            ((save, loads("model", "optimizer", "scheduler", "rng")), "losses agree, but best is"),
+            ((save_objects, loads(*ALL)), "does not load with weights_only=True"),
+            ((save_nowhere, loads(*ALL)), "no file"),
+            (save, "Wanted two functions"),
+        ],
+    ),
+    Case(
+        lesson_07.find_forgotten,
+        FORGOTTEN,
+        [
+            ({**FORGOTTEN, "a": "generators"}, "its learning rate starts high again"),
+            ({**FORGOTTEN, "b": "model"}, "draws other units"),
+            ({**FORGOTTEN, "c": "scheduler"}, "first step has no momentum"),
+            ({**FORGOTTEN, "c": ...}, "2 of 3 decided. Next: c"),
+            ({**FORGOTTEN, "a": "epoch"}, "is none of"),
+            ("scheduler", "You gave str"),
+        ],
+    ),
+    Case(
+        lesson_07.survives,
+        write_beside,
+        [
+            (write_straight, "the file at the path is torn"),
+            (write_elsewhere, "no file at the path"),
+            (write_once, "did not arrive"),
+            (lambda state, path: None, "no file at the path"),
+            ("os.replace", "You gave str"),
+        ],
+    ),
 ]
 
 
@@ -295,18 +360,51 @@ def loads_at_all(path, digest):
 
 
 LESSON_08 = [
-    Case(lesson_08.refuse, read, [
-        (read_trusting, "was run: a folder was made"), (read_nameless, "does not name the file"),
-        (read_plainly, "from inside torch"), (read_nothing, "come back as its dict"), (None, "You gave NoneType")]),
-    Case(lesson_08.atomic, write_beside, [
-        (write_straight, "left a torn file"), (write_without_flush, "not a power cut"), (write_elsewhere, "does not load"),
-        (write_once, "written by torch.save"), ("rename", "You gave str")]),
-    Case(lesson_08.convert, to_safetensors, [
-        (by_torch, "not safetensors"), (cloned, "stands in the file twice"), (without_the_mask, "does not load into a new"),
-        (zeros, "other numbers"), (lambda model, path: None, "no file at the path"), (8, "You gave int")]),
-    Case(lesson_08.verify, is_whole, [
-        (is_whole_in_small_letters, "in capitals"), (has_a_length, "a flipped bit gives True"),
-        (loads_at_all, "gives True; wanted False"), (lambda path, digest: None, "should give True"), ("sha", "You gave str")]),
+    Case(
+        lesson_08.refuse,
+        read,
+        [
+            (read_trusting, "was run: a folder was made"),
+            (read_nameless, "does not name the file"),
+            (read_plainly, "from inside torch"),
+            (read_nothing, "come back as its dict"),
+            (None, "You gave NoneType"),
+        ],
+    ),
+    Case(
+        lesson_08.atomic,
+        write_beside,
+        [
+            (write_straight, "left a torn file"),
+            (write_without_flush, "not a power cut"),
+            (write_elsewhere, "does not load"),
+            (write_once, "written by torch.save"),
+            ("rename", "You gave str"),
+        ],
+    ),
+    Case(
+        lesson_08.convert,
+        to_safetensors,
+        [
+            (by_torch, "not safetensors"),
+            (cloned, "stands in the file twice"),
+            (without_the_mask, "does not load into a new"),
+            (zeros, "other numbers"),
+            (lambda model, path: None, "no file at the path"),
+            (8, "You gave int"),
+        ],
+    ),
+    Case(
+        lesson_08.verify,
+        is_whole,
+        [
+            (is_whole_in_small_letters, "in capitals"),
+            (has_a_length, "a flipped bit gives True"),
+            (loads_at_all, "gives True; wanted False"),
+            (lambda path, digest: None, "should give True"),
+            ("sha", "You gave str"),
+        ],
+    ),
 ]
 
 CASES = LESSON_06 + LESSON_07 + LESSON_08

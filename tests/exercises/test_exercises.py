@@ -1,4 +1,5 @@
 """Every exercise against its table, every prediction against its own rules."""
+
 import ast
 import importlib
 import pkgutil
@@ -17,19 +18,28 @@ from wrong_answers import CASES as PATH
 CASES = PATH + GUIDE
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-MODULES = [importlib.import_module(f"helpers.exercises.{found.name}")
-           for found in pkgutil.iter_modules(helpers.exercises.__path__)
-           if found.name.startswith("lesson_")]
+MODULES = [
+    importlib.import_module(f"helpers.exercises.{found.name}")
+    for found in pkgutil.iter_modules(helpers.exercises.__path__)
+    if found.name.startswith("lesson_")
+]
 
 
 def values(kind):
-    return [pytest.param(value, id=f"{module.__name__[-9:]}.{name}") for module in MODULES
-            for name, value in vars(module).items() if isinstance(value, kind)]
+    return [
+        pytest.param(value, id=f"{module.__name__[-9:]}.{name}")
+        for module in MODULES
+        for name, value in vars(module).items()
+        if isinstance(value, kind)
+    ]
 
 
 NAMED = {case.exercise.name: case for case in CASES}
-WRONG = [pytest.param(case.exercise, answer, words, id=f"{case.exercise.name}: {words}")
-         for case in CASES for answer, words in case.wrong]
+WRONG = [
+    pytest.param(case.exercise, answer, words, id=f"{case.exercise.name}: {words}")
+    for case in CASES
+    for answer, words in case.wrong
+]
 
 
 @pytest.mark.parametrize("exercise", values(Exercise))
@@ -106,7 +116,10 @@ def attributes(source):
 
 
 def test_the_ten_things_of_the_lesson_are_the_ones_that_are_checked():
-    [cell] = [cell for cell in nbformat.read(NOTEBOOKS / "02_read_the_state_dict.ipynb", 4).cells
-              if cell.source.startswith("class TenThings")]
+    [cell] = [
+        cell
+        for cell in nbformat.read(NOTEBOOKS / "02_read_the_state_dict.ipynb", 4).cells
+        if cell.source.startswith("class TenThings")
+    ]
     assert attributes(cell.source) == attributes(Path(lesson_02.__file__).read_text(encoding="utf-8"))
     assert len(attributes(cell.source)) == 1 + len(lesson_02.TEN)

@@ -2,6 +2,7 @@
 
 Beside a wrong answer stand words that only its message has. Answers are made by calls, so that none is shared.
 """
+
 from __future__ import annotations
 
 import copy
@@ -44,35 +45,62 @@ def model_of(*names: str) -> nn.Sequential:
 
 
 LESSON_00 = [
-    Case(lesson_00.count_keys, 4, [(3, "3 counts the modules"), (9, "9 counts the numbers"), (5, "5 is not the length"),
-                                   ("four", "You gave str"), (True, "You gave bool")]),
+    Case(
+        lesson_00.count_keys,
+        4,
+        [
+            (3, "3 counts the modules"),
+            (9, "9 counts the numbers"),
+            (5, "5 is not the length"),
+            ("four", "You gave str"),
+            (True, "You gave bool"),
+        ],
+    )
 ]
 
 LESSON_01 = [
-    Case(lesson_01.by_hand, lambda state, x: output(state, hidden(state, x).relu()), [
-        (lambda state, x: output(state, hidden(state, x)), "without the ReLU"),
-        (in_by_out, "the model says"),
-        (lambda state, x: output(state, hidden(state, x).relu()).item(), "yours is a float"),
-        (lambda state, x: hidden(state, x), "yours is of shape (2,)"),
-        (lambda state: state, "failed when it was tried: TypeError"),
-        (0.5, "You gave float"),
-    ]),
-    Case(lesson_01.named_layers, model_of("hidden", "relu", "output"), [
-        (nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)), "still positions"),
-        (model_of("first", "relu", "second"), "yours are first.weight"),
-        (nn.Sequential(OrderedDict(hidden=nn.Linear(2, 3), relu=nn.ReLU(), output=nn.Linear(3, 1))), "shapes are not"),
-        (OrderedDict(hidden=nn.Linear(2, 2)), "You gave OrderedDict"),
-        (nn.ReLU(), "yours are none"),
-    ]),
-    Case(lesson_01.count_parameters, lambda sizes: sum(i * o + o for i, o in zip(sizes, sizes[1:])), [
-        (lambda sizes: sum(i * o for i, o in zip(sizes, sizes[1:])), "The biases are parameters too"),
-        (lambda sizes: sum(sizes), "there are 9 parameters; you count 5"),
-        (9, "You gave int"),
-    ]),
-    Case(lesson_01.unregistered, "blocks", [
-        ("head", "head is an nn.Linear"), ("relu", "relu is a module set as an attribute"),
-        ("layers", "no attribute 'layers'"), (["blocks"], "no attribute ['blocks']"),
-    ]),
+    Case(
+        lesson_01.by_hand,
+        lambda state, x: output(state, hidden(state, x).relu()),
+        [
+            (lambda state, x: output(state, hidden(state, x)), "without the ReLU"),
+            (in_by_out, "the model says"),
+            (lambda state, x: output(state, hidden(state, x).relu()).item(), "yours is a float"),
+            (lambda state, x: hidden(state, x), "yours is of shape (2,)"),
+            (lambda state: state, "failed when it was tried: TypeError"),
+            (0.5, "You gave float"),
+        ],
+    ),
+    Case(
+        lesson_01.named_layers,
+        model_of("hidden", "relu", "output"),
+        [
+            (nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)), "still positions"),
+            (model_of("first", "relu", "second"), "yours are first.weight"),
+            (nn.Sequential(OrderedDict(hidden=nn.Linear(2, 3), relu=nn.ReLU(), output=nn.Linear(3, 1))), "shapes are not"),
+            (OrderedDict(hidden=nn.Linear(2, 2)), "You gave OrderedDict"),
+            (nn.ReLU(), "yours are none"),
+        ],
+    ),
+    Case(
+        lesson_01.count_parameters,
+        lambda sizes: sum(i * o + o for i, o in zip(sizes, sizes[1:])),
+        [
+            (lambda sizes: sum(i * o for i, o in zip(sizes, sizes[1:])), "The biases are parameters too"),
+            (lambda sizes: sum(sizes), "there are 9 parameters; you count 5"),
+            (9, "You gave int"),
+        ],
+    ),
+    Case(
+        lesson_01.unregistered,
+        "blocks",
+        [
+            ("head", "head is an nn.Linear"),
+            ("relu", "relu is a module set as an attribute"),
+            ("layers", "no attribute 'layers'"),
+            (["blocks"], "no attribute ['blocks']"),
+        ],
+    ),
 ]
 
 
@@ -101,30 +129,56 @@ def everything(model):
 
 RIGHT_KEYS = {"weight", "bias", "running", "layers", "tied"}
 LESSON_02 = [
-    Case(lesson_02.snapshot, lambda model: copy.deepcopy(model.state_dict()), [
-        (lambda model: model.state_dict(), "your snapshot moved"),
-        (lambda model: model.state_dict().copy(), "your snapshot moved"),
-        (lambda model: copy.deepcopy(model), "yours is a Sequential"),
-        (lambda model: list(model.parameters()), "yours is a list"),
-        (copy.deepcopy(OrderedDict()), "You gave OrderedDict"),
-    ]),
-    Case(lesson_02.which_have_a_key, RIGHT_KEYS, [
-        (RIGHT_KEYS | {"scale"}, "scale is a plain tensor"), (RIGHT_KEYS | {"cache"}, "persistent=False keeps it out"),
-        (RIGHT_KEYS | {"history"}, "list of floats"), (RIGHT_KEYS | {"blocks"}, "blocks is a Python list"),
-        (RIGHT_KEYS | {"act"}, "ReLU has no tensor"), (RIGHT_KEYS - {"bias"}, "a frozen parameter has a key too"),
-        (RIGHT_KEYS - {"weight"}, "weight is an nn.Parameter"), (RIGHT_KEYS - {"running"}, "persistent buffer: it has"),
-        (RIGHT_KEYS - {"layers"}, "it registers its Linear"), (RIGHT_KEYS - {"tied"}, "both names have a key"),
-        ({"Weight"}, "not among the ten"), ("weight", "You gave str"),
-    ]),
-    Case(lesson_02.count_bytes, unique, [
-        (twice, "counted twice"), (lambda state: unique(state, 4), "Use element_size()"),
-        (lambda state: len(state), "You give 4"), (lambda state: (9, 36), "share 16 float32"),
-        ((9, 36), "You gave tuple"),
-    ]),
-    Case(lesson_02.write_through, lambda model: model.state_dict()["2.bias"].fill_(5), [
-        (assigned, "the model never heard of it"), (new_bias, "another bias object"),
-        (everything, "Another tensor changed too"), (5, "You gave int"),
-    ]),
+    Case(
+        lesson_02.snapshot,
+        lambda model: copy.deepcopy(model.state_dict()),
+        [
+            (lambda model: model.state_dict(), "your snapshot moved"),
+            (lambda model: model.state_dict().copy(), "your snapshot moved"),
+            (lambda model: copy.deepcopy(model), "yours is a Sequential"),
+            (lambda model: list(model.parameters()), "yours is a list"),
+            (copy.deepcopy(OrderedDict()), "You gave OrderedDict"),
+        ],
+    ),
+    Case(
+        lesson_02.which_have_a_key,
+        RIGHT_KEYS,
+        [
+            (RIGHT_KEYS | {"scale"}, "scale is a plain tensor"),
+            (RIGHT_KEYS | {"cache"}, "persistent=False keeps it out"),
+            (RIGHT_KEYS | {"history"}, "list of floats"),
+            (RIGHT_KEYS | {"blocks"}, "blocks is a Python list"),
+            (RIGHT_KEYS | {"act"}, "ReLU has no tensor"),
+            (RIGHT_KEYS - {"bias"}, "a frozen parameter has a key too"),
+            (RIGHT_KEYS - {"weight"}, "weight is an nn.Parameter"),
+            (RIGHT_KEYS - {"running"}, "persistent buffer: it has"),
+            (RIGHT_KEYS - {"layers"}, "it registers its Linear"),
+            (RIGHT_KEYS - {"tied"}, "both names have a key"),
+            ({"Weight"}, "not among the ten"),
+            ("weight", "You gave str"),
+        ],
+    ),
+    Case(
+        lesson_02.count_bytes,
+        unique,
+        [
+            (twice, "counted twice"),
+            (lambda state: unique(state, 4), "Use element_size()"),
+            (lambda state: len(state), "You give 4"),
+            (lambda state: (9, 36), "share 16 float32"),
+            ((9, 36), "You gave tuple"),
+        ],
+    ),
+    Case(
+        lesson_02.write_through,
+        lambda model: model.state_dict()["2.bias"].fill_(5),
+        [
+            (assigned, "the model never heard of it"),
+            (new_bias, "another bias object"),
+            (everything, "Another tensor changed too"),
+            (5, "You gave int"),
+        ],
+    ),
 ]
 
 
@@ -176,28 +230,53 @@ def times(factor: int) -> Callable:
 
 
 LESSON_03 = [
-    Case(lesson_03.momentum_step, momentum_step, [
-        (average, "running average"), (lr_inside, "no learning rate in it"), (by_gradient, "moves by the buffer"),
-        (old_buffer, "with the new v"), (one_rounding_more, "up to the last bit"),
-        (lambda weight, gradient, buffer: weight, "Wanted two tensors"), (0.9, "You gave float"),
-    ]),
-    Case(lesson_03.learning_rate, lambda state, group: state["param_groups"][group]["lr"], [
-        (lambda state, group: state["param_groups"][0]["lr"], "group 0 both times"),
-        (lambda state, group: 0.01, "you give [0.01, 0.01]"),
-        (lambda state, group: state["lr"], "failed when it was tried: KeyError"), (0.01, "You gave float"),
-    ]),
-    Case(lesson_03.buffers_by_name, among_trainable, [
-        (by_position, "Wanted the names 0.weight, 2.weight, 2.bias; yours are 0.weight, 0.bias, 2.weight"),
-        (swapped, "another parameter's buffer"),
-        (lambda model, optimizer: optimizer.state_dict()["state"], "Wanted a dict"),
-        (lambda model, optimizer: {name: optimizer.state[p]["momentum_buffer"] for name, p in model.named_parameters()},
-         "failed when it was tried: KeyError"),
-        ({}, "You gave dict"),
-    ]),
-    Case(lesson_03.adam_bytes, lambda model: sum(12 * p.numel() + 4 for p in model.parameters()), [
-        (times(2), "keeps exp_avg and exp_avg_sq"), (times(3), "step counter"), (times(1), "the tensors take"),
-        (122_000, "You gave int"),
-    ]),
+    Case(
+        lesson_03.momentum_step,
+        momentum_step,
+        [
+            (average, "running average"),
+            (lr_inside, "no learning rate in it"),
+            (by_gradient, "moves by the buffer"),
+            (old_buffer, "with the new v"),
+            (one_rounding_more, "up to the last bit"),
+            (lambda weight, gradient, buffer: weight, "Wanted two tensors"),
+            (0.9, "You gave float"),
+        ],
+    ),
+    Case(
+        lesson_03.learning_rate,
+        lambda state, group: state["param_groups"][group]["lr"],
+        [
+            (lambda state, group: state["param_groups"][0]["lr"], "group 0 both times"),
+            (lambda state, group: 0.01, "you give [0.01, 0.01]"),
+            (lambda state, group: state["lr"], "failed when it was tried: KeyError"),
+            (0.01, "You gave float"),
+        ],
+    ),
+    Case(
+        lesson_03.buffers_by_name,
+        among_trainable,
+        [
+            (by_position, "Wanted the names 0.weight, 2.weight, 2.bias; yours are 0.weight, 0.bias, 2.weight"),
+            (swapped, "another parameter's buffer"),
+            (lambda model, optimizer: optimizer.state_dict()["state"], "Wanted a dict"),
+            (
+                lambda model, optimizer: {name: optimizer.state[p]["momentum_buffer"] for name, p in model.named_parameters()},
+                "failed when it was tried: KeyError",
+            ),
+            ({}, "You gave dict"),
+        ],
+    ),
+    Case(
+        lesson_03.adam_bytes,
+        lambda model: sum(12 * p.numel() + 4 for p in model.parameters()),
+        [
+            (times(2), "keeps exp_avg and exp_avg_sq"),
+            (times(3), "step counter"),
+            (times(1), "the tensors take"),
+            (122_000, "You gave int"),
+        ],
+    ),
 ]
 
 
@@ -281,30 +360,53 @@ def resume(path, model_first=True, own=True, state=True, after=1):
 
 
 LESSON_04 = [
-    Case(lesson_04.round_trip, round_trip, [
-        (only_the_model, "no momentum buffers"), (only_the_optimizer, "was load_state_dict called on it"),
-        (another_lr, "the run that never stopped has"), (nothing_saved, "no file at the path"),
-        (the_same_back, "the model that you were given"), (saved_only, "you return NoneType"), (3, "You gave int"),
-    ]),
-    Case(lesson_04.shrink, cloned, [
-        (lambda checkpoint: checkpoint, "it holds the whole storage"), (without_epoch, "also the epoch"),
-        (halved, "The numbers changed"), (lambda checkpoint: {k: v.clone() for k, v in checkpoint.items()},
-                                          "failed when it was tried: AttributeError"),
-        ({}, "You gave dict"),
-    ]),
-    Case(lesson_04.casting, (torch.float32, False), [
-        ((torch.float64, True), "The model keeps its own"),
-        ((torch.float32, True), "another number than 0.1 in float32"),
-        ((torch.float16, False), "Not torch.float16"), ((torch.float32, "no"), "The second is True or False"),
-        (torch.float32, "Wanted two things"),
-    ]),
-    Case(lesson_04.repair, resume, [
-        (lambda path: resume(path, own=False), "parameters of another model"),
-        (lambda path: resume(path, state=False), "were not loaded"),
-        (lambda path: resume(path, after=0), "the next one is 11, you say 10"),
-        (lambda path: resume(path, model_first=False), "the run that never stopped has"),
-        (lambda path: resume(path)[:2], "you return tuple"), (11, "You gave int"),
-    ]),
+    Case(
+        lesson_04.round_trip,
+        round_trip,
+        [
+            (only_the_model, "no momentum buffers"),
+            (only_the_optimizer, "was load_state_dict called on it"),
+            (another_lr, "the run that never stopped has"),
+            (nothing_saved, "no file at the path"),
+            (the_same_back, "the model that you were given"),
+            (saved_only, "you return NoneType"),
+            (3, "You gave int"),
+        ],
+    ),
+    Case(
+        lesson_04.shrink,
+        cloned,
+        [
+            (lambda checkpoint: checkpoint, "it holds the whole storage"),
+            (without_epoch, "also the epoch"),
+            (halved, "The numbers changed"),
+            (lambda checkpoint: {k: v.clone() for k, v in checkpoint.items()}, "failed when it was tried: AttributeError"),
+            ({}, "You gave dict"),
+        ],
+    ),
+    Case(
+        lesson_04.casting,
+        (torch.float32, False),
+        [
+            ((torch.float64, True), "The model keeps its own"),
+            ((torch.float32, True), "another number than 0.1 in float32"),
+            ((torch.float16, False), "Not torch.float16"),
+            ((torch.float32, "no"), "The second is True or False"),
+            (torch.float32, "Wanted two things"),
+        ],
+    ),
+    Case(
+        lesson_04.repair,
+        resume,
+        [
+            (lambda path: resume(path, own=False), "parameters of another model"),
+            (lambda path: resume(path, state=False), "were not loaded"),
+            (lambda path: resume(path, after=0), "the next one is 11, you say 10"),
+            (lambda path: resume(path, model_first=False), "the run that never stopped has"),
+            (lambda path: resume(path)[:2], "you return tuple"),
+            (11, "You gave int"),
+        ],
+    ),
 ]
 
 FORMATS = {name: right if right != "either" else "whole model" for name, right in lesson_05.SITUATIONS.items()}
@@ -332,26 +434,45 @@ def load_optimizer_only(path, model, optimizer):
 
 
 LESSON_05 = [
-    Case(lesson_05.rescue, rescued(), [
-        (nn.Linear(2, 2), "its state_dict() is what survives"), (rescued(""), "yours are weight, bias"),
-        (rescued(seed=6), "not those in the file"), ({}, "yours are none"), ("old.pth", "You gave str"),
-    ]),
-    Case(lesson_05.six, FORMATS, [
-        ({**FORMATS, "a release on the internet": "whole model"}, "load it with weights_only=True"),
-        ({**FORMATS, "a model for a server that has no Python code of yours": "whole model"},
-         "neither of the two holds code"),
-        ({**FORMATS, "an archive to be read in five years": "whole model"}, "the code will have moved"),
-        ({**FORMATS, "a checkpoint to resume training": "whole model"}, "both load in place"),
-        ({**FORMATS, "weights for colleagues who will refactor": "whole model"}, "a pickled class does not"),
-        ({**FORMATS, "a release on the internet": ...}, "5 of 6 decided"),
-        ({**FORMATS, "a scratch file, read back by the same process in a minute": "jpeg"}, "none of the three"),
-        ("state dict", "You gave str"),
-    ]),
-    Case(lesson_05.pair, (save, load), [
-        ((save_whole, load), "holds more than weights"), ((save_nowhere, load), "left no file"),
-        ((save, load_model_only), "no momentum buffers"), ((save, load_optimizer_only), "other numbers"),
-        (save, "Wanted two functions"),
-    ]),
+    Case(
+        lesson_05.rescue,
+        rescued(),
+        [
+            (nn.Linear(2, 2), "its state_dict() is what survives"),
+            (rescued(""), "yours are weight, bias"),
+            (rescued(seed=6), "not those in the file"),
+            ({}, "yours are none"),
+            ("old.pth", "You gave str"),
+        ],
+    ),
+    Case(
+        lesson_05.six,
+        FORMATS,
+        [
+            ({**FORMATS, "a release on the internet": "whole model"}, "load it with weights_only=True"),
+            (
+                {**FORMATS, "a model for a server that has no Python code of yours": "whole model"},
+                "neither of the two holds code",
+            ),
+            ({**FORMATS, "an archive to be read in five years": "whole model"}, "the code will have moved"),
+            ({**FORMATS, "a checkpoint to resume training": "whole model"}, "both load in place"),
+            ({**FORMATS, "weights for colleagues who will refactor": "whole model"}, "a pickled class does not"),
+            ({**FORMATS, "a release on the internet": ...}, "5 of 6 decided"),
+            ({**FORMATS, "a scratch file, read back by the same process in a minute": "jpeg"}, "none of the three"),
+            ("state dict", "You gave str"),
+        ],
+    ),
+    Case(
+        lesson_05.pair,
+        (save, load),
+        [
+            ((save_whole, load), "holds more than weights"),
+            ((save_nowhere, load), "left no file"),
+            ((save, load_model_only), "no momentum buffers"),
+            ((save, load_optimizer_only), "other numbers"),
+            (save, "Wanted two functions"),
+        ],
+    ),
 ]
 
 CASES = LESSON_00 + LESSON_01 + LESSON_02 + LESSON_03 + LESSON_04 + LESSON_05

@@ -1,4 +1,5 @@
 """Real processes, real signals: only where there are any."""
+
 import sys
 
 import pytest

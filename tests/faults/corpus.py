@@ -1,4 +1,5 @@
 """Real checkpoints to damage, and hostile ones: each pickle is written instruction by instruction, none is run here."""
+
 from __future__ import annotations
 
 import io
@@ -28,8 +29,15 @@ def contents(number: int) -> dict:
     for _ in range(number + 1):
         lesson.train_step(model, optimizer, *lesson.toy_data())
         scheduler.step()
-    return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(),
-            "generators": owners.Generators().state_dict(), "step": number, "best": 0.25, "note": "a<b"}
+    return {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scheduler": scheduler.state_dict(),
+        "generators": owners.Generators().state_dict(),
+        "step": number,
+        "best": 0.25,
+        "note": "a<b",
+    }
 
 
 def raw(tensor: torch.Tensor) -> bytes:
@@ -41,9 +49,14 @@ def raw(tensor: torch.Tensor) -> bytes:
 def equal(one, other) -> bool:
     """Same types, keys, order and bits."""
     if isinstance(one, torch.Tensor):
-        return (isinstance(other, torch.Tensor) and one.dtype == other.dtype and one.shape == other.shape
-                and one.stride() == other.stride() and type(one) is type(other)
-                and raw(one) == raw(other))
+        return (
+            isinstance(other, torch.Tensor)
+            and one.dtype == other.dtype
+            and one.shape == other.shape
+            and one.stride() == other.stride()
+            and type(one) is type(other)
+            and raw(one) == raw(other)
+        )
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
@@ -75,27 +88,44 @@ def _call(name: str, *arguments: str) -> bytes:
 def pickles(marker: Path) -> dict[str, bytes]:
     """Programs that would make `marker`, import, or exhaust memory if anybody ran them."""
     touch, python = f"touch {marker}", f"open({str(marker)!r}, 'w')"
-    calls = {"os.system": _call("os system", touch), "posix.system": _call("posix system", touch),
-             "subprocess.getoutput": _call("subprocess getoutput", touch), "builtins.eval": _call("builtins eval", python),
-             "builtins.exec": _call("builtins exec", python), "__builtin__.eval": _call("__builtin__ eval", python),
-             "builtins.open": _call("builtins open", str(marker), "w"), "io.open": _call("io open", str(marker), "w"),
-             "os.mkdir": _call("os mkdir", str(marker)), "os.popen": _call("os popen", touch),
-             "pathlib.Path": _call("pathlib Path", str(marker)), "pty.spawn": _call("pty spawn", touch),
-             "runpy.run_path": _call("runpy run_path", str(marker)), "webbrowser.open": _call("webbrowser open", "x"),
-             "torch.load": _call("torch load", str(marker)), "torch.hub.load": _call("torch.hub load", "x", "y"),
-             "importlib.import_module": _call("importlib import_module", "this"),
-             "code.interact": _call("code interact"), "builtins.getattr": _call("builtins getattr", "a", "b"),
-             "operator.attrgetter": _call("operator attrgetter", "system"), "shutil.rmtree": _call("shutil rmtree", str(marker)),
-             "codecs.encode": _call("_codecs encode", "a", "latin1"), "numpy scalar": _call("numpy._core.multiarray scalar", "a"),
-             "a class of the stranger's": _call("__main__ Net")}
+    calls = {
+        "os.system": _call("os system", touch),
+        "posix.system": _call("posix system", touch),
+        "subprocess.getoutput": _call("subprocess getoutput", touch),
+        "builtins.eval": _call("builtins eval", python),
+        "builtins.exec": _call("builtins exec", python),
+        "__builtin__.eval": _call("__builtin__ eval", python),
+        "builtins.open": _call("builtins open", str(marker), "w"),
+        "io.open": _call("io open", str(marker), "w"),
+        "os.mkdir": _call("os mkdir", str(marker)),
+        "os.popen": _call("os popen", touch),
+        "pathlib.Path": _call("pathlib Path", str(marker)),
+        "pty.spawn": _call("pty spawn", touch),
+        "runpy.run_path": _call("runpy run_path", str(marker)),
+        "webbrowser.open": _call("webbrowser open", "x"),
+        "torch.load": _call("torch load", str(marker)),
+        "torch.hub.load": _call("torch.hub load", "x", "y"),
+        "importlib.import_module": _call("importlib import_module", "this"),
+        "code.interact": _call("code interact"),
+        "builtins.getattr": _call("builtins getattr", "a", "b"),
+        "operator.attrgetter": _call("operator attrgetter", "system"),
+        "shutil.rmtree": _call("shutil rmtree", str(marker)),
+        "codecs.encode": _call("_codecs encode", "a", "latin1"),
+        "numpy scalar": _call("numpy._core.multiarray scalar", "a"),
+        "a class of the stranger's": _call("__main__ Net"),
+    }
     programs = {name: b"\x80\x02" + body + b"." for name, body in calls.items()}
     nested = b"\x80\x02}X\x05\x00\x00\x00model}X\x01\x00\x00\x00w" + calls["os.system"] + b"ss."
-    hooks = (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
-             b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQK\x00K\x04\x85K\x01\x85\x89" + calls["os.system"] + b"tR.")
+    hooks = (
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+        b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQK\x00K\x04\x85K\x01\x85\x89" + calls["os.system"] + b"tR."
+    )
     programs |= {
-        "nested": nested, "in a tensor's metadata": hooks,
+        "nested": nested,
+        "in a tensor's metadata": hooks,
         "by name from the stack": b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.",
-        "an old instance": b"(X\x01\x00\x00\x00aios\nsystem\n.", "an extension": b"\x80\x02\x82\x01.",
+        "an old instance": b"(X\x01\x00\x00\x00aios\nsystem\n.",
+        "an extension": b"\x80\x02\x82\x01.",
         "a new object": b"\x80\x02ccollections\nOrderedDict\n)\x81.",
         "bytearray bomb": b"\x80\x02cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x00\x10\x85R.",
         "hex bomb": b"\x80\x02" + 40 * b"c_codecs\nencode\n(" + calls["codecs.encode"] + 40 * b"X\x03\x00\x00\x00hextR" + b".",
@@ -103,14 +133,19 @@ def pickles(marker: Path) -> dict[str, bytes]:
         "a sparse tensor": b"\x80\x02ctorch._utils\n_rebuild_sparse_tensor\n)R.",
         "a subclass": b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n)R.",
         "storage bomb": b"\x80\x02ctorch\nFloatStorage\n\x8a\x06\x00\x00\x00\x00\x00\x10\x85R.",
-        "a string that never ends": b"\x80\x02X\xff\xff\xff\x7fabc.", "a number that never ends": b"\x80\x02\x8b\xff\xff\xff\x7f1.",
-        "no end": b"\x80\x02}", "nothing": b"", "text": b"weights, honestly", "only an end": b".",
+        "a string that never ends": b"\x80\x02X\xff\xff\xff\x7fabc.",
+        "a number that never ends": b"\x80\x02\x8b\xff\xff\xff\x7f1.",
+        "no end": b"\x80\x02}",
+        "nothing": b"",
+        "text": b"weights, honestly",
+        "only an end": b".",
         "a storage that is larger than its entry": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storage"
         b"ctorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu\x8a\x05\x00\x00\x00\x00\x10tQK\x00K\x04\x85K\x01\x85"
         b"\x89ccollections\nOrderedDict\n)RtR.",
         "a view beyond its storage": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\n"
         b"FloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQK\x00M\x10\x27\x85K\x01\x85\x89"
-        b"ccollections\nOrderedDict\n)RtR."}
+        b"ccollections\nOrderedDict\n)RtR.",
+    }
     return programs
 
 

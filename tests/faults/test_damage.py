@@ -1,4 +1,5 @@
 """Damaged and hostile files: nothing wrong is ever loaded as if it were right, and nothing in a file is run."""
+
 from __future__ import annotations
 
 import random
@@ -66,14 +67,16 @@ def test_three_hundred_truncations(corpus, tmp_path):
     for _ in range(300):
         path, expected = dice.choice(list(corpus.items()))
         whole = path.read_bytes()
-        (tmp_path / path.name).write_bytes(whole[:dice.randrange(len(whole))])
+        (tmp_path / path.name).write_bytes(whole[: dice.randrange(len(whole))])
         assert outcome(tmp_path / path.name, expected) == "error"
 
 
 def test_a_hundred_swaps_of_files_of_one_length(tmp_path):
     dice = random.Random(2)
-    paths = [checkpoint.save(tmp_path / f"step-{k:03d}.pth", {"step": 100 + k, "model": contents(k % 8)["model"]})
-             for k in range(0, 32)]
+    paths = [
+        checkpoint.save(tmp_path / f"step-{k:03d}.pth", {"step": 100 + k, "model": contents(k % 8)["model"]})
+        for k in range(0, 32)
+    ]
     by_length = {}
     for path in paths:
         by_length.setdefault(path.stat().st_size, []).append(path)
@@ -94,7 +97,7 @@ def test_a_zeroed_page(corpus, tmp_path):
     for path, expected in corpus.items():
         whole = path.read_bytes()
         for start in range(0, len(whole), 512):
-            data = whole[:start] + bytes(len(whole[start:start + 512])) + whole[start + 512:]
+            data = whole[:start] + bytes(len(whole[start : start + 512])) + whole[start + 512 :]
             (tmp_path / path.name).write_bytes(data)
             assert outcome(tmp_path / path.name, expected) != "wrong"
 
@@ -110,6 +113,7 @@ def test_hostile_files_run_nothing_and_take_no_memory(tmp_path):
     files = hostile(tmp_path, marker)
     assert len(files) >= 40
     for name, path in files.items():
+
         def refuse():
             before = int(Path("/proc/self/statm").read_text().split()[1])
             try:
@@ -125,10 +129,23 @@ def test_hostile_files_run_nothing_and_take_no_memory(tmp_path):
     assert not marker.exists() and not (tmp_path.parent / "out").exists()
 
 
-@pytest.mark.parametrize("said", [
-    '[1]', '{"format": 2}', '"x"', "[" * 100_000, "{", 5, None, torch.ones(2), '{"format": 3, "name": "run.pth", "kind": "dict"}',
-    '{"format": 2, "name": "run.pth", "kind": "dict"}', '{"format": 2, "name": "run.pth", "kind": "dict", "rest": "", "storages": 5}',
-    '{"format": 2, "name": "run.pth", "kind": "dict", "rest": "", "storages": []}'])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[1]",
+        '{"format": 2}',
+        '"x"',
+        "[" * 100_000,
+        "{",
+        5,
+        None,
+        torch.ones(2),
+        '{"format": 3, "name": "run.pth", "kind": "dict"}',
+        '{"format": 2, "name": "run.pth", "kind": "dict"}',
+        '{"format": 2, "name": "run.pth", "kind": "dict", "rest": "", "storages": 5}',
+        '{"format": 2, "name": "run.pth", "kind": "dict", "rest": "", "storages": []}',
+    ],
+)
 def test_digests_that_nobody_would_write(tmp_path, said):
     held = OrderedDict(contents(0))
     held._seal = said

@@ -1,4 +1,5 @@
 """Saving that is killed, interrupted, out of room or out of place: the old file or the new one, never half of one."""
+
 from __future__ import annotations
 
 import builtins
@@ -82,14 +83,23 @@ class Interrupted(BaseException):
 
 def steps_of_a_save():
     """The calls inside a save that can be interrupted, and the way of writing that makes them."""
-    both = [(checkpoint.torch, "save"), (checkpoint.os, "fsync"), (checkpoint.os, "replace"), (family, "flush_folder"),
-            (family, "sweep"), (checkpoint.Held, "seal"), (checkpoint.json, "dumps")]
+    both = [
+        (checkpoint.torch, "save"),
+        (checkpoint.os, "fsync"),
+        (checkpoint.os, "replace"),
+        (family, "flush_folder"),
+        (family, "sweep"),
+        (checkpoint.Held, "seal"),
+        (checkpoint.json, "dumps"),
+    ]
     return [(*step, "streamed") for step in [*both, (checkpoint._Out, "write")]] + [
-        (*step, "made in memory") for step in [*both, (checkpoint.io, "BytesIO")]]
+        (*step, "made in memory") for step in [*both, (checkpoint.io, "BytesIO")]
+    ]
 
 
-@pytest.mark.parametrize("owner, name, way", steps_of_a_save(), indirect=["way"],
-                         ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    "owner, name, way", steps_of_a_save(), indirect=["way"], ids=lambda value: value if isinstance(value, str) else ""
+)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_exception_inside_a_save(tmp_path, monkeypatch, owner, name, way, when):
     path = checkpoint.save(tmp_path / "run.pth", state(1))
@@ -146,8 +156,7 @@ def test_a_disk_that_fails_at_the_nth_write_for_each_n(tmp_path, monkeypatch, wa
                 break
             except CheckpointError as error:
                 failed += 1
-                assert str(error) == ("Could not save 'run.pth': No space left on device. "
-                                      "What was there before is untouched.")
+                assert str(error) == ("Could not save 'run.pth': No space left on device. What was there before is untouched.")
         assert checkpoint.load(path)["step"] == 1 and list(tmp_path.glob(PARTS)) == []
     assert failed == 1 if way == "made in memory" else failed > 40
     assert checkpoint.load(path)["step"] == 2
@@ -262,8 +271,14 @@ def test_the_last_and_the_best_are_kept(tmp_path):
     for step in range(1, 12):
         checkpoint.save(tmp_path / f"step-{step}.pth", {"step": step}, keep=3, best=step == 4)
         (tmp_path / "step-x.pth").write_text("somebody else's")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "step-10.pth", "step-11.pth", "step-4.pth",
-                                                                "step-9.pth", "step-x.pth"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best",
+        "step-10.pth",
+        "step-11.pth",
+        "step-4.pth",
+        "step-9.pth",
+        "step-x.pth",
+    ]
     assert checkpoint.load(family.best(tmp_path))["step"] == 4
     with pytest.raises(ValueError, match="Got keep=0; wanted at least 1"):
         checkpoint.save(tmp_path / "step-12.pth", {}, keep=0)
@@ -290,9 +305,11 @@ def test_going_back_to_an_earlier_step_leaves_the_later_ones(tmp_path):
 
 
 def test_a_file_that_is_being_written_is_not_swept_away(tmp_path):
-    code = ("import os, sys, time, torch; from helpers import checkpoint\n"
-            "os.fsync = lambda *a: (print('writing', flush=True), time.sleep(60))\n"
-            "checkpoint.save(sys.argv[1], {'w': torch.ones(2)})")
+    code = (
+        "import os, sys, time, torch; from helpers import checkpoint\n"
+        "os.fsync = lambda *a: (print('writing', flush=True), time.sleep(60))\n"
+        "checkpoint.save(sys.argv[1], {'w': torch.ones(2)})"
+    )
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run.pth")], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == "writing\n"
@@ -319,14 +336,17 @@ def adam(model):
     return optimizer
 
 
-@pytest.mark.parametrize("spoil, words", [
-    (lambda c: c.pop("optimizer"), "wanted optimizer too. Nothing was loaded."),
-    (lambda c: c["model"].pop("0.bias"), "model does not fit: .*Missing key.*Nothing was loaded."),
-    (lambda c: c["model"].update({"1.bias": torch.ones(3)}), "model does not fit: .*size mismatch for 1.bias"),
-    (lambda c: c["optimizer"]["param_groups"][0]["params"].pop(), "optimizer does not fit: .*match the size"),
-    (lambda c: c["optimizer"]["state"][0].update(momentum_buffer=torch.ones(7)), "momentum_buffer has the shape"),
-    (lambda c: c.update(optimizer=adam(owners()["model"]).state_dict()), "another kind of optimizer, without .*momentum"),
-])
+@pytest.mark.parametrize(
+    "spoil, words",
+    [
+        (lambda c: c.pop("optimizer"), "wanted optimizer too. Nothing was loaded."),
+        (lambda c: c["model"].pop("0.bias"), "model does not fit: .*Missing key.*Nothing was loaded."),
+        (lambda c: c["model"].update({"1.bias": torch.ones(3)}), "model does not fit: .*size mismatch for 1.bias"),
+        (lambda c: c["optimizer"]["param_groups"][0]["params"].pop(), "optimizer does not fit: .*match the size"),
+        (lambda c: c["optimizer"]["state"][0].update(momentum_buffer=torch.ones(7)), "momentum_buffer has the shape"),
+        (lambda c: c.update(optimizer=adam(owners()["model"]).state_dict()), "another kind of optimizer, without .*momentum"),
+    ],
+)
 def test_all_parts_or_none(tmp_path, spoil, words):
     spoilt = copy.deepcopy({name: owner.state_dict() for name, owner in owners().items()})
     for value in spoilt["model"].values():

@@ -1,4 +1,5 @@
 """The README's commands: from a fresh clone, a second time, and on machines that lack something."""
+
 from __future__ import annotations
 
 import os
@@ -15,21 +16,26 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKE = shutil.which("make")
-CLEAN = {name: value for name, value in os.environ.items()
-         if name not in ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHON", "VENV")}
+CLEAN = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHON", "VENV")
+}
 
 
 def make(folder, *arguments, **environment):
-    return subprocess.run([MAKE, *arguments], cwd=folder, env={**CLEAN, **environment}, capture_output=True, text=True,
-                          timeout=900)
+    return subprocess.run(
+        [MAKE, *arguments], cwd=folder, env={**CLEAN, **environment}, capture_output=True, text=True, timeout=900
+    )
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     """What a clone of this tree would hold, committed or about to be."""
     folder = tmp_path_factory.mktemp("fresh") / "clone"
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True,
-                            check=True).stdout.split("\n")[:-1]
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")[:-1]
     for name in listed:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -45,13 +51,22 @@ class Lab:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.log = log
-        private = {"HOME": str(log.parent), "JUPYTER_CONFIG_DIR": str(log.parent / "config"),
-                   "JUPYTER_RUNTIME_DIR": str(log.parent / "runtime"), "JUPYTER_DATA_DIR": str(log.parent / "data")}
+        private = {
+            "HOME": str(log.parent),
+            "JUPYTER_CONFIG_DIR": str(log.parent / "config"),
+            "JUPYTER_RUNTIME_DIR": str(log.parent / "runtime"),
+            "JUPYTER_DATA_DIR": str(log.parent / "data"),
+        }
         flags = "LAB_FLAGS=--allow-root --ip=127.0.0.1 --IdentityProvider.token="
         with open(log, "w") as file:
-            self.process = subprocess.Popen([MAKE, "lab", f"PORT={self.port}", "BROWSER=no", f"PYTHON={sys.executable}",
-                                             flags], cwd=folder, env={**CLEAN, **private}, stdout=file,
-                                            stderr=subprocess.STDOUT, start_new_session=True)
+            self.process = subprocess.Popen(
+                [MAKE, "lab", f"PORT={self.port}", "BROWSER=no", f"PYTHON={sys.executable}", flags],
+                cwd=folder,
+                env={**CLEAN, **private},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def wait(self, seconds: float) -> str:
         """The page at lesson 00, or the log if the server ended before it answered."""
@@ -81,8 +96,13 @@ def test_make_lab_from_a_fresh_clone_and_again(clone, tmp_path):
     assert "Successfully installed" in first and re.search(r"torch-2\.13\.0", first)
     assert first.count("Signing notebook:") == len(list((clone / "notebooks").rglob("*.ipynb")))
     assert "00_start_here.ipynb" in first
-    helpers = subprocess.run([clone / ".venv/bin/python", "-c", "import helpers; print(helpers.__file__)"], cwd="/",
-                             env=CLEAN, capture_output=True, text=True)
+    helpers = subprocess.run(
+        [clone / ".venv/bin/python", "-c", "import helpers; print(helpers.__file__)"],
+        cwd="/",
+        env=CLEAN,
+        capture_output=True,
+        text=True,
+    )
     assert helpers.stdout.strip() == str(clone / "helpers" / "__init__.py")
 
     again = Lab(clone, tmp_path / "second.log")
@@ -127,15 +147,17 @@ def test_a_python_without_venv_is_named(tmp_path, clone):
 
 def test_the_cpu_build_is_one_variable(tmp_path, clone):
     plain = make(clone, "-n", "lab", f"PYTHON={sys.executable}", f"VENV={tmp_path / 'venv'}").stdout
-    asked = make(clone, "-n", "lab", f"PYTHON={sys.executable}", f"VENV={tmp_path / 'venv'}",
-                 "TORCH_INDEX=https://wheels.example").stdout
+    asked = make(
+        clone, "-n", "lab", f"PYTHON={sys.executable}", f"VENV={tmp_path / 'venv'}", "TORCH_INDEX=https://wheels.example"
+    ).stdout
     assert "index-url" not in plain
     assert "--extra-index-url https://wheels.example -r requirements.txt" in asked
 
 
 def test_port_and_browser_reach_jupyter(tmp_path, clone):
-    planned = make(clone, "-n", "lab", f"PYTHON={sys.executable}", f"VENV={tmp_path / 'venv'}", "PORT=9000",
-                   "BROWSER=no").stdout
+    planned = make(
+        clone, "-n", "lab", f"PYTHON={sys.executable}", f"VENV={tmp_path / 'venv'}", "PORT=9000", "BROWSER=no"
+    ).stdout
     assert re.search(r"jupyter lab --port=9000 --no-browser +notebooks/00_start_here\.ipynb", planned)
     assert "--no-browser" not in make(clone, "-n", "lab", f"PYTHON={sys.executable}", f"VENV={tmp_path / 'v'}").stdout
 

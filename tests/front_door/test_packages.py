@@ -1,4 +1,5 @@
 """The lists of packages agree, what lessons import is pinned, and Binder is told to use them."""
+
 from __future__ import annotations
 
 import ast
@@ -73,17 +74,26 @@ def test_everything_that_learners_import_is_pinned():
 
 def test_the_address_stands_in_one_place():
     project = re.search(r'Repository = "https://github\.com/([^"]+)"', (ROOT / "pyproject.toml").read_text()).group(1)
-    tracked = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True,
-                             check=True).stdout.split("\n")[:-1]
-    named = {name for name in tracked if (ROOT / name).is_file()
-             and project in (ROOT / name).read_text(encoding="utf-8", errors="ignore")}
+    tracked = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")[:-1]
+    named = {
+        name
+        for name in tracked
+        if (ROOT / name).is_file() and project in (ROOT / name).read_text(encoding="utf-8", errors="ignore")
+    }
     generated = {"README.md", *(name for name in tracked if re.fullmatch(r"notebooks/\d\d_\w+\.ipynb", name))}
     assert named == {"pyproject.toml"} | generated
 
 
 def test_binder_uses_the_conda_file_and_the_post_build_script():
-    done = subprocess.run([sys.executable, "-m", "repo2docker", "--no-build", "--debug", "."], cwd=ROOT, text=True,
-                          capture_output=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-m", "repo2docker", "--no-build", "--debug", "."],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=120,
+    )
     dockerfile = done.stdout + done.stderr
     assert done.returncode == 0, dockerfile[-800:]
     assert re.search(r"env update .*--file \"environment\.yml\"", dockerfile)

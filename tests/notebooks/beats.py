@@ -1,4 +1,5 @@
 """Lessons as sections of cells, and variants in which the cells of every beat stand twice."""
+
 from __future__ import annotations
 
 import copy

@@ -2,6 +2,7 @@
 
 Nothing is written to a notebook that did not change.
 """
+
 from __future__ import annotations
 
 import re
@@ -61,8 +62,14 @@ def text(notebook: NotebookNode) -> str:
 def refresh(path: Path) -> bool:
     """Runs one notebook in a fresh kernel; True if its file had to be written anew."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=300, kernel_name="python3", store_widget_state=False, coalesce_streams=True,
-                   resources={"metadata": {"path": str(path.parent)}}).execute()
+    NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        store_widget_state=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(path.parent)}},
+    ).execute()
     after = text(normalise(notebook))
     if after == path.read_text(encoding="utf-8"):
         return False
@@ -84,8 +91,7 @@ def main(names: list[str]) -> None:
     paths = [Path(name) for name in names] or sorted((ROOT / "notebooks").rglob("*.ipynb"))
     paths = [path for path in paths if ".ipynb_checkpoints" not in path.parts]
     with ThreadPoolExecutor(2) as pool:
-        changed = [path for path, new in zip(paths, tqdm(pool.map(refresh, paths), total=len(paths), unit="notebook"))
-                   if new]
+        changed = [path for path, new in zip(paths, tqdm(pool.map(refresh, paths), total=len(paths), unit="notebook")) if new]
     print(f"{len(changed)} of {len(paths)} changed", *(path.name for path in changed), sep="\n  ")
 
 

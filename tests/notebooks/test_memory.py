@@ -1,4 +1,5 @@
 """Binder gives 2 GB: what the kernel of each lesson takes at its peak, run from top to bottom."""
+
 from __future__ import annotations
 
 from pathlib import Path

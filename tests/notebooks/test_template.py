@@ -1,4 +1,5 @@
 """The template that every lesson follows, and what may stand in a stored output."""
+
 from __future__ import annotations
 
 import ast
@@ -18,8 +19,14 @@ LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 PATH = [path for path in LESSONS if path.name >= "01"]
 LEAK = re.compile(r"(?<![\w.])/(?:root|home|tmp|work|Users|usr|opt|var)/|[A-Z]:\\\\|\b0x[0-9a-f]{6,}\b|127\.0\.0\.1|localhost")
-MOVING = ("widgets.flipbook(", "widgets.live(", "widgets.refactor_lab(", "widgets.symptom_finder(", "widgets.pressed(",
-          "widgets.rename_lab(")
+MOVING = (
+    "widgets.flipbook(",
+    "widgets.live(",
+    "widgets.refactor_lab(",
+    "widgets.symptom_finder(",
+    "widgets.pressed(",
+    "widgets.rename_lab(",
+)
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 each_of_the_path = pytest.mark.parametrize("path", PATH, ids=lambda path: path.stem)
 each_notebook = pytest.mark.parametrize("path", LESSONS + SOLUTIONS, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -68,7 +75,7 @@ def test_a_prediction_stands_before_the_cell_that_answers_it(path):
     for k, cell in enumerate(cells):
         if ".ask()" in cell.source:
             assert cell.metadata.tags == ["predict"]
-            following = [other for other in cells[k + 1:k + 5] if other.cell_type == "code"]
+            following = [other for other in cells[k + 1 : k + 5] if other.cell_type == "code"]
             assert following and following[-1].outputs
 
 
@@ -138,24 +145,35 @@ def test_every_picture_has_its_words(path):
             if svg:
                 title, told = (re.search(f"<{tag}>([^<]+)</{tag}>", svg) for tag in ("title", "desc"))
                 assert 'role="img"' in svg and title and told
-                named = re.fullmatch(r'<img alt="([^"]+)" src="data:image/svg\+xml;base64,([\w+/=]+)">', output.data["text/html"])
+                named = re.fullmatch(
+                    r'<img alt="([^"]+)" src="data:image/svg\+xml;base64,([\w+/=]+)">', output.data["text/html"]
+                )
                 assert unescape(named[1]) == output.data["text/plain"] and b64decode(named[2]).decode() == svg
                 assert len(output.data["text/plain"]) > 20 and "<" not in output.data["text/plain"][:1]
 
 
 def test_the_worked_example_stands_there_in_full():
     source = {path.name[:2]: "\n".join(cell.source for cell in code(path)) for path in LESSONS}
-    shown = {path.name[:2]: "\n".join(output.get("text", "") + output.get("data", {}).get("text/plain", "")
-                                      for cell in code(path) for output in cell.outputs) for path in LESSONS}
+    shown = {
+        path.name[:2]: "\n".join(
+            output.get("text", "") + output.get("data", {}).get("text/plain", "")
+            for cell in code(path)
+            for output in cell.outputs
+        )
+        for path in LESSONS
+    }
     for name in ("02", "03", "04"):
         assert "nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))" in source[name]
         assert "optim.SGD(model.parameters(), lr=0.01, momentum=0.9)" in source[name]
     for key in ("0.weight tensor(", "0.bias tensor(", "2.weight tensor(", "2.bias tensor("):
         assert key in shown["02"]
     assert shown["03"].count("'param_groups': [{'lr': 0.01") == 2 and "{'state': {}," in shown["03"]
-    for line in ('"model_state": model.state_dict(), "optimizer_state": optimizer.state_dict()}', '"checkpoint.pth")',
-                 'other.load_state_dict(checkpoint["model_state"])',
-                 'other_optimizer.load_state_dict(checkpoint["optimizer_state"])'):
+    for line in (
+        '"model_state": model.state_dict(), "optimizer_state": optimizer.state_dict()}',
+        '"checkpoint.pth")',
+        'other.load_state_dict(checkpoint["model_state"])',
+        'other_optimizer.load_state_dict(checkpoint["optimizer_state"])',
+    ):
         assert line in " ".join(source["04"].split())
 
 

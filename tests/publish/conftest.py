@@ -1,4 +1,5 @@
 """Site and decks, built once from one run of the lessons, in a browser whose network is cut."""
+
 from __future__ import annotations
 
 import pickle

@@ -1,4 +1,5 @@
 """The sheet to photograph: one page, with the recap of every lesson."""
+
 from __future__ import annotations
 
 import re

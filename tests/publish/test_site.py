@@ -1,4 +1,5 @@
 """The site with the network cut: every page opens, moves, answers, and can be used without eyes or mouse."""
+
 from __future__ import annotations
 
 import re
@@ -115,8 +116,9 @@ def test_axe_finds_nothing_serious(browser, site, theme):
     for path in sorted(site.rglob("*.html")):
         page.goto(path.as_uri())
         assert serious(page, rules=None if theme == "light" else ["color-contrast"]) == {}, path.name
-        unnamed = page.locator("svg").evaluate_all("all => all.filter(e => e.getAttribute('role') !== 'img' "
-                                                   "|| !e.querySelector(':scope > title')).length")
+        unnamed = page.locator("svg").evaluate_all(
+            "all => all.filter(e => e.getAttribute('role') !== 'img' || !e.querySelector(':scope > title')).length"
+        )
         assert unnamed == 0, path.name
     context.close()
 

@@ -1,4 +1,5 @@
 """Decks with the network cut: no slide overflows, what moves on a page moves on a slide."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,5 @@
 """The teaching guide names what the lessons have: their minutes, their predictions, and wrong answers that can be given."""
+
 from __future__ import annotations
 
 import importlib

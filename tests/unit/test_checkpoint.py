@@ -1,4 +1,5 @@
 """What goes out comes back equal, ties and storages kept; what can not come back is refused before it is written."""
+
 from __future__ import annotations
 
 import io
@@ -19,18 +20,55 @@ from corpus import contents, equal
 from helpers import checkpoint, owners
 from helpers.checkpoint import CheckpointError
 
-DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.complex128, torch.int8,
-          torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.bool,
-          torch.float8_e4m3fn, torch.float8_e5m2]
+DTYPES = [
+    torch.float32,
+    torch.float64,
+    torch.float16,
+    torch.bfloat16,
+    torch.complex64,
+    torch.complex128,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.uint8,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
+    torch.bool,
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+]
 shapes = st.lists(st.integers(0, 4), max_size=4).map(tuple)
-tensors = st.builds(lambda shape, dtype, grad: torch.randn(shape).to(dtype).requires_grad_(
-    grad and dtype.is_floating_point and dtype.itemsize > 1), shapes, st.sampled_from(DTYPES), st.booleans())
-leaves = tensors | st.none() | st.booleans() | st.integers() | st.floats() | st.text(
-    st.characters(exclude_categories=["Cs"]), max_size=8) | st.complex_numbers() | st.sampled_from(DTYPES)
+tensors = st.builds(
+    lambda shape, dtype, grad: (
+        torch.randn(shape).to(dtype).requires_grad_(grad and dtype.is_floating_point and dtype.itemsize > 1)
+    ),
+    shapes,
+    st.sampled_from(DTYPES),
+    st.booleans(),
+)
+leaves = (
+    tensors
+    | st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+    | st.complex_numbers()
+    | st.sampled_from(DTYPES)
+)
 keys = st.text(st.characters(exclude_categories=["Cs"]), max_size=5) | st.integers()
-trees = st.recursive(leaves, lambda inner: st.lists(inner, max_size=4) | st.lists(inner, max_size=3).map(tuple)
-                     | st.dictionaries(keys, inner, max_size=4) | st.dictionaries(keys, inner, max_size=3).map(OrderedDict),
-                     max_leaves=12)
+trees = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(keys, inner, max_size=4)
+        | st.dictionaries(keys, inner, max_size=3).map(OrderedDict)
+    ),
+    max_leaves=12,
+)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -53,8 +91,14 @@ def test_ties_views_and_strides_stay(tmp_path, order, columns):
 
 
 def test_what_schedulers_and_generators_hold_comes_back(tmp_path):
-    contents = {"milestones": Counter([3, 3, 5]), "set": {1, 2}, "shape": torch.Size([2, 3]), "p": nn.Parameter(torch.ones(1)),
-                "generators": owners.Generators().state_dict(), "conj": torch.ones(2, dtype=torch.complex64).conj()}
+    contents = {
+        "milestones": Counter([3, 3, 5]),
+        "set": {1, 2},
+        "shape": torch.Size([2, 3]),
+        "p": nn.Parameter(torch.ones(1)),
+        "generators": owners.Generators().state_dict(),
+        "conj": torch.ones(2, dtype=torch.complex64).conj(),
+    }
     loaded = checkpoint.load(checkpoint.save(tmp_path / "odd.pth", contents))
     assert equal(loaded | {"conj": 0}, contents | {"conj": 0}) and torch.equal(loaded["conj"], contents["conj"])
 
@@ -74,22 +118,31 @@ def loop():
     return tree
 
 
-@pytest.mark.parametrize("contents, words", [
-    (nn.Linear(1, 1), "Got Linear; wanted a dict"),
-    ({"best": numpy.float64(0.5)}, r"Got numpy.float64 at best; .*Save float\(value\)."),
-    ({"run": {"model": nn.Linear(1, 1)}}, "Got torch.nn.modules.linear.Linear at run.model; .*Save its state dict"),
-    ({"w": torch.eye(2).to_sparse()}, "Got a Tensor .* at w; wanted a plain dense tensor"),
-    ({"w": [torch.empty(2, device="meta")]}, r"meta\) at w\[0\]; wanted"),
-    ({"w": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}, "wanted a plain dense tensor"),
-    ({"f": print}, "Got builtins.builtin_function_or_method at f"), ({"b": b"x"}, "Got builtins.bytes at b"),
-    ({("a", 1): 2}, "Got a key of type tuple at the top"), ({"t": loop()}, "contains itself at t.again"),
-    ({"t": Tree(a=1)}, "Got .*Tree at t"), (Counter("ab"), "Got Counter; wanted a dict"),
-    ({"w": labelled(torch.ones(1))}, "Got a Tensor with the attribute label at w; .*detach"),
-    ({"w": labelled(nn.Parameter(torch.ones(1)))}, "Got a Parameter with the attribute label at w; .*detach"),
-    ({"s": {torch.ones(1)}}, "Got builtins.set at s"), ({"s": {(1, 2)}}, "Got builtins.set at s"),
-    ({"v": torch.frombuffer(bytearray(10), dtype=torch.uint8)[:8].view(torch.float32)},
-     "Got a view of 10 bytes, no whole number of torch.float32, at v, .*clone"),
-])
+@pytest.mark.parametrize(
+    "contents, words",
+    [
+        (nn.Linear(1, 1), "Got Linear; wanted a dict"),
+        ({"best": numpy.float64(0.5)}, r"Got numpy.float64 at best; .*Save float\(value\)."),
+        ({"run": {"model": nn.Linear(1, 1)}}, "Got torch.nn.modules.linear.Linear at run.model; .*Save its state dict"),
+        ({"w": torch.eye(2).to_sparse()}, "Got a Tensor .* at w; wanted a plain dense tensor"),
+        ({"w": [torch.empty(2, device="meta")]}, r"meta\) at w\[0\]; wanted"),
+        ({"w": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}, "wanted a plain dense tensor"),
+        ({"f": print}, "Got builtins.builtin_function_or_method at f"),
+        ({"b": b"x"}, "Got builtins.bytes at b"),
+        ({("a", 1): 2}, "Got a key of type tuple at the top"),
+        ({"t": loop()}, "contains itself at t.again"),
+        ({"t": Tree(a=1)}, "Got .*Tree at t"),
+        (Counter("ab"), "Got Counter; wanted a dict"),
+        ({"w": labelled(torch.ones(1))}, "Got a Tensor with the attribute label at w; .*detach"),
+        ({"w": labelled(nn.Parameter(torch.ones(1)))}, "Got a Parameter with the attribute label at w; .*detach"),
+        ({"s": {torch.ones(1)}}, "Got builtins.set at s"),
+        ({"s": {(1, 2)}}, "Got builtins.set at s"),
+        (
+            {"v": torch.frombuffer(bytearray(10), dtype=torch.uint8)[:8].view(torch.float32)},
+            "Got a view of 10 bytes, no whole number of torch.float32, at v, .*clone",
+        ),
+    ],
+)
 def test_what_can_not_come_back_is_refused(tmp_path, contents, words):
     with pytest.raises((TypeError, ValueError), match=words):
         checkpoint.save(tmp_path / "run.pth", contents)

@@ -1,4 +1,5 @@
 """The key diff against what load_state_dict itself reports."""
+
 import re
 
 import pytest
@@ -42,8 +43,13 @@ def test_values_dtypes_and_bits():
 
 
 def test_odd_tensors_compare():
-    odd = {"sparse": torch.eye(3).to_sparse(), "empty": torch.zeros(0), "meta": torch.empty(2, device="meta"),
-           "quantised": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), "scalar": torch.tensor(1)}
+    odd = {
+        "sparse": torch.eye(3).to_sparse(),
+        "empty": torch.zeros(0),
+        "meta": torch.empty(2, device="meta"),
+        "quantised": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
+        "scalar": torch.tensor(1),
+    }
     assert {p.word for p in compare(odd, odd)} == {"equal"}
 
 
@@ -63,8 +69,10 @@ def test_same_storage():
     assert not same_storage(torch.empty(1, device="meta"), torch.empty(1, device="meta"))
 
 
-@given(st.lists(st.sampled_from(["enc.a.weight", "enc.b.weight", "head.bias", "head.weight"]), unique=True), st.sampled_from(
-    ["module.", "_orig_mod.", "net.model."]))
+@given(
+    st.lists(st.sampled_from(["enc.a.weight", "enc.b.weight", "head.bias", "head.weight"]), unique=True),
+    st.sampled_from(["module.", "_orig_mod.", "net.model."]),
+)
 def test_a_prefix_is_found_for_every_key(keys, prefix):
     target = {key: torch.zeros(k + 1) for k, key in enumerate(keys)}
     found = renames({prefix + key: value for key, value in target.items()}, target)

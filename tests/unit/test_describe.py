@@ -1,4 +1,5 @@
 """Rows of state dicts and files, and one clear sentence for everything else."""
+
 import collections
 import zipfile
 
@@ -75,8 +76,13 @@ def test_meta_tensors_are_described_without_data():
 def test_buffers_are_told_from_parameters():
     model = nn.BatchNorm1d(2)
     kinds = {row.key: row.kind for row in describe.describe(model.state_dict(), model)}
-    assert kinds == {"weight": "parameter", "bias": "parameter", "running_mean": "buffer", "running_var": "buffer",
-                     "num_batches_tracked": "buffer"}
+    assert kinds == {
+        "weight": "parameter",
+        "bias": "parameter",
+        "running_mean": "buffer",
+        "running_var": "buffer",
+        "num_batches_tracked": "buffer",
+    }
 
 
 def test_extra_state_is_shown_as_what_it_is():
@@ -92,8 +98,9 @@ def test_shared_storage_counts_once():
     assert describe.total_bytes(describe.describe({"m": torch.empty(5, device="meta")})) == 20
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([torch.float32, torch.int64, torch.float16, torch.bool])),
-                max_size=6))
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.sampled_from([torch.float32, torch.int64, torch.float16, torch.bool])), max_size=6)
+)
 def test_total_bytes_are_those_in_the_file(tmp_path_factory, sizes):
     state = {f"k{i}": torch.zeros(size, 3, dtype=dtype) for i, (size, dtype) in enumerate(sizes)}
     path = tmp_path_factory.mktemp("bytes") / "state.pth"
@@ -107,8 +114,9 @@ def test_a_file_is_listed_as_it_was_saved(tmp_path):
     model = lesson.build_model()
     torch.save(model.state_dict(), tmp_path / "m.pth")
     rows = describe.describe(describe.read_file(tmp_path / "m.pth"))
-    assert [(r.key, r.shape, r.bytes) for r in rows] == [(r.key, r.shape, r.bytes)
-                                                         for r in describe.describe(model.state_dict())]
+    assert [(r.key, r.shape, r.bytes) for r in rows] == [
+        (r.key, r.shape, r.bytes) for r in describe.describe(model.state_dict())
+    ]
 
 
 CHECKPOINT = {"model_state": lesson.build_model().state_dict(), "epoch": 3}
@@ -120,8 +128,11 @@ BAD = {
     "list": ([torch.ones(1)], TypeError, ["list", "mapping of names to tensors"]),
     "checkpoint": (CHECKPOINT, TypeError, ["'model_state', 'epoch'", "'model_state' is one"]),
     "optimizer": (optim.SGD([nn.Parameter(torch.ones(1))], lr=1), TypeError, ["an optimizer, SGD"]),
-    "optimizer's state": (optim.SGD([nn.Parameter(torch.ones(1))], lr=1).state_dict(), TypeError,
-                          ["an optimizer's state dict", "wanted a model's"]),
+    "optimizer's state": (
+        optim.SGD([nn.Parameter(torch.ones(1))], lr=1).state_dict(),
+        TypeError,
+        ["an optimizer's state dict", "wanted a model's"],
+    ),
     "value that is no tensor": ({"w": torch.ones(1), "epoch": 3}, ValueError, ["int", "'epoch'", "values are tensors"]),
     "key that is no string": ({0: torch.ones(1)}, TypeError, ["the key 0", "int", "strings"]),
 }
@@ -146,8 +157,13 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "empty.pth").touch()
     (tmp_path / "text.pth").write_text("hello, this is no checkpoint")
     torch.save(lesson.build_model(), tmp_path / "whole.pth")
-    for name, words in {"missing.pth": "not there", ".": "a folder", "empty.pth": "does not open",
-                        "text.pth": "does not open", "whole.pth": "does not open"}.items():
+    for name, words in {
+        "missing.pth": "not there",
+        ".": "a folder",
+        "empty.pth": "does not open",
+        "text.pth": "does not open",
+        "whole.pth": "does not open",
+    }.items():
         with pytest.raises(ValueError, match=words) as caught:
             describe.read_file(tmp_path / name)
         assert "\n" not in str(caught.value)
@@ -174,5 +190,11 @@ def test_a_figure_says_the_number(value):
 
 def test_names_of_sizes_and_shapes():
     assert [describe.size_name(n) for n in (0, 999, 1000, 40_800, 4_000_000, 4 * 10**9)] == [
-        "0 B", "999 B", "1 kB", "40.8 kB", "4 MB", "4 GB"]
+        "0 B",
+        "999 B",
+        "1 kB",
+        "40.8 kB",
+        "4 MB",
+        "4 GB",
+    ]
     assert (describe.shape_name((2, 3)), describe.shape_name(())) == ("2×3", "scalar")

@@ -1,4 +1,5 @@
 """Every picture is well-formed SVG with a title and words, whatever it is drawn from."""
+
 import math
 import re
 import xml.etree.ElementTree as xml
@@ -69,9 +70,9 @@ def test_frames_tell_the_kinds_apart():
 
 
 def test_keys_that_would_break_markup():
-    keys = ["a<b>&\"quotes\"'", "x" * 200, "dots..twice", "", "ключ", "\n"]
+    keys = ['a<b>&"quotes"\'', "x" * 200, "dots..twice", "", "ключ", "\n"]
     picture = draw.state_dict({key: torch.ones(1) for key in keys})
-    assert "a<b>&\"quotes\"'" in words(picture)
+    assert 'a<b>&"quotes"\'' in words(picture)
     assert max(len(word) for word in words(picture)) < 120
 
 
@@ -102,8 +103,15 @@ def test_figures_are_readable_on_every_shade(value):
     assert svg._contrast(svg.ink_on(fill), fill) >= 4.5
 
 
-@pytest.mark.parametrize("color", [svg.INK, svg.SOFT, *(color for _, color in svg.SIGNS.values()),
-                                   *(str(f["stroke"]) for k, f in svg.FRAMES.items() if k != "value")])
+@pytest.mark.parametrize(
+    "color",
+    [
+        svg.INK,
+        svg.SOFT,
+        *(color for _, color in svg.SIGNS.values()),
+        *(str(f["stroke"]) for k, f in svg.FRAMES.items() if k != "value"),
+    ],
+)
 def test_words_and_signs_are_readable_on_the_card(color):
     assert svg._contrast(color, svg.CARD) >= 4.5
 
@@ -116,15 +124,29 @@ def test_the_scale_is_diverging_and_ordered():
 
 def test_columns_draw_ties_gaps_and_losses():
     one = [torch.ones(2, 2), torch.ones(1)]
-    picture = draw.columns("Two", ["a", "b"], [Column("x", "parameter", one), Column("y", "gradient", [None, one[1]])],
-                           alt="Words.", scale=1, joined=(0, 1), losses=[1.0, 0.5, math.nan], notes=["n", "m"], foot=["f", ""])
+    picture = draw.columns(
+        "Two",
+        ["a", "b"],
+        [Column("x", "parameter", one), Column("y", "gradient", [None, one[1]])],
+        alt="Words.",
+        scale=1,
+        joined=(0, 1),
+        losses=[1.0, 0.5, math.nan],
+        notes=["n", "m"],
+        foot=["f", ""],
+    )
     assert "loss 0.500" in words(picture)
     assert picture.svg.count('stroke-width="3"') == 2
 
 
 def test_flow_hides_and_strikes():
-    picture = draw.flow("Flow", [Term("a", torch.ones(2), struck=(1,)), Term("b", torch.ones(1), operator="+", hidden=True)],
-                        alt="Words.", scale=1, lines=["1 + 1 = 2"])
+    picture = draw.flow(
+        "Flow",
+        [Term("a", torch.ones(2), struck=(1,)), Term("b", torch.ones(1), operator="+", hidden=True)],
+        alt="Words.",
+        scale=1,
+        lines=["1 + 1 = 2"],
+    )
     assert words(picture).count("∅") == 1 and words(picture).count("+1.00") == 2
 
 
@@ -137,8 +159,9 @@ def test_stations_draw_only_what_is_reached():
 def test_stations_come_back_in_the_row_below():
     stops, arrows = [Station(name) for name in "abcd"], [("out", ""), ("down", ""), ("back", "")]
     svg = draw.stations("Way", stops, arrows, alt="Words.", columns=2).svg
-    places = {word: (float(x), float(y)) for x, y, word in
-              re.findall(r'<text x="([\d.]+)" y="([\d.]+)"[^>]*>(\w+)</text>', svg)}
+    places = {
+        word: (float(x), float(y)) for x, y, word in re.findall(r'<text x="([\d.]+)" y="([\d.]+)"[^>]*>(\w+)</text>', svg)
+    }
     assert places["a"][0] == places["d"][0] < places["b"][0] == places["c"][0]
     assert places["a"][1] == places["b"][1] < places["down"][1] < places["c"][1] == places["d"][1]
     assert places["a"][0] < places["out"][0] < places["b"][0] and places["d"][0] < places["back"][0] < places["c"][0]
@@ -160,7 +183,10 @@ def test_bars_leave_out_what_is_empty():
 
 
 def test_key_diff_has_a_sign_for_each_relation():
-    one, other = {"a": torch.ones(1), "b": torch.ones(2), "d": torch.ones(1)}, {"a": torch.ones(1), "b": torch.ones(3), "c": torch.ones(1)}
+    one, other = (
+        {"a": torch.ones(1), "b": torch.ones(2), "d": torch.ones(1)},
+        {"a": torch.ones(1), "b": torch.ones(3), "c": torch.ones(1)},
+    )
     seen = words(draw.key_diff("Diff", compare(one, other, values=False)))
     assert {"=", "≠", "?", "∅", "fits", "shape", "missing", "unexpected"} <= set(seen)
 
@@ -168,6 +194,7 @@ def test_key_diff_has_a_sign_for_each_relation():
 def test_curves_are_the_same_text_each_time():
     def picture():
         return draw.curves("C", {"one": [3, 2, 1], "two": [1, 2, 3]}, across="x", up="y", alt="Words.").svg
+
     assert picture() == picture()
     xml.fromstring(picture())
 
@@ -195,9 +222,16 @@ def test_every_frame_of_every_flipbook(tmp_path):
     torch.save(model.state_dict(), tmp_path / "s.pth")
     torch.save(nn.Linear(2, 2), tmp_path / "w.pth")
     torch.save({"model_state": model.state_dict()}, tmp_path / "c.pth")
-    frames = [*scenes.forward_frames(model, 1, -1), *scenes.photograph_frames(3), *scenes.momentum_frames(30),
-              *scenes.round_trip_frames(), *scenes.import_frames(tmp_path / "s.pth", tmp_path / "w.pth"),
-              scenes.inside(tmp_path / "c.pth"), scenes.journey(), scenes.in_and_out()]
+    frames = [
+        *scenes.forward_frames(model, 1, -1),
+        *scenes.photograph_frames(3),
+        *scenes.momentum_frames(30),
+        *scenes.round_trip_frames(),
+        *scenes.import_frames(tmp_path / "s.pth", tmp_path / "w.pth"),
+        scenes.inside(tmp_path / "c.pth"),
+        scenes.journey(),
+        scenes.in_and_out(),
+    ]
     for frame in frames:
         read(frame)
 

@@ -1,4 +1,5 @@
 """The scenes of lessons 06 to 08 really do what they draw."""
+
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,11 @@ def test_a_run_killed_anywhere_is_the_same_run(tmp_path, at):
 def test_a_run_that_forgets_is_another_run(tmp_path):
     forgetful = tmp_path / "train.py"
     source = SCRIPT.read_text()
-    for line, words in ((', torch.set_rng_state(saved["torch"])', "losses; no: another run"),
-                        ('    shuffle.set_state(saved["shuffle"])\n', "order of the rows; no: another run"),
-                        ('    np.random.set_state(("MT19937", key.numpy(), position))\n', "random numbers; no: another run")):
+    for line, words in (
+        (', torch.set_rng_state(saved["torch"])', "losses; no: another run"),
+        ('    shuffle.set_state(saved["shuffle"])\n', "order of the rows; no: another run"),
+        ('    np.random.set_state(("MT19937", key.numpy(), position))\n', "random numbers; no: another run"),
+    ):
         assert source.count(line) == 1
         forgetful.write_text(source.replace(line, ""))
         assert words in scenes.Killed(forgetful, tmp_path, steps=16).compared(12).alt, line

@@ -1,4 +1,5 @@
 """The house: which room may import which, how large it is, that importing does nothing, that nothing lies unused."""
+
 from __future__ import annotations
 
 import ast
@@ -14,16 +15,36 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HOUSE = ROOT / "helpers"
 FILES = sorted(HOUSE.rglob("*.py"))
-FLOORS = {"lesson": set(), "describe": set(), "compare": {"describe"}, "seal": set(), "family": set(),
-          "owners": set(), "checkpoint": {"seal", "family", "owners"}, "draw": {"describe", "compare"},
-          "view": {"draw"}, "scenes": {"lesson", "describe", "compare", "checkpoint", "draw"},
-          "widgets": {"lesson", "describe", "compare", "draw", "view", "scenes"}, "quiz": {"draw", "view"},
-          "exercises": {"lesson", "quiz"}}
-OUTSIDE = {"lesson": {"torch"}, "describe": {"torch"}, "compare": {"torch"},
-           "seal": {"torch"}, "family": set(), "owners": {"torch", "numpy"}, "checkpoint": {"torch", "tqdm"},
-           "draw": {"torch", "matplotlib", "numpy", "contourpy"},
-           "view": {"ipywidgets"}, "scenes": {"torch", "matplotlib", "safetensors"}, "widgets": {"torch", "ipywidgets", "IPython"},
-           "quiz": {"ipywidgets"}, "exercises": {"torch", "safetensors"}}
+FLOORS = {
+    "lesson": set(),
+    "describe": set(),
+    "compare": {"describe"},
+    "seal": set(),
+    "family": set(),
+    "owners": set(),
+    "checkpoint": {"seal", "family", "owners"},
+    "draw": {"describe", "compare"},
+    "view": {"draw"},
+    "scenes": {"lesson", "describe", "compare", "checkpoint", "draw"},
+    "widgets": {"lesson", "describe", "compare", "draw", "view", "scenes"},
+    "quiz": {"draw", "view"},
+    "exercises": {"lesson", "quiz"},
+}
+OUTSIDE = {
+    "lesson": {"torch"},
+    "describe": {"torch"},
+    "compare": {"torch"},
+    "seal": {"torch"},
+    "family": set(),
+    "owners": {"torch", "numpy"},
+    "checkpoint": {"torch", "tqdm"},
+    "draw": {"torch", "matplotlib", "numpy", "contourpy"},
+    "view": {"ipywidgets"},
+    "scenes": {"torch", "matplotlib", "safetensors"},
+    "widgets": {"torch", "ipywidgets", "IPython"},
+    "quiz": {"ipywidgets"},
+    "exercises": {"torch", "safetensors"},
+}
 LESSONS_OWN = ("scenes", "exercises")
 
 
@@ -42,8 +63,11 @@ def imported(path):
             yield node.module
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.parent != HOUSE or path.stem != "__init__"],
-                         ids=lambda path: str(path.relative_to(HOUSE)))
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if path.parent != HOUSE or path.stem != "__init__"],
+    ids=lambda path: str(path.relative_to(HOUSE)),
+)
 def test_arrows_point_down(path):
     own = room(path)
     for name in imported(path):
@@ -83,8 +107,7 @@ def test_every_public_function_has_a_docstring_and_full_hints():
 
 def users():
     """Names used by notebooks, tests and benchmarks, and by the house itself outside their own definition."""
-    texts = [path.read_text(encoding="utf-8") for folder in ("tests", "benchmarks")
-             for path in (ROOT / folder).rglob("*.py")]
+    texts = [path.read_text(encoding="utf-8") for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     for path in (ROOT / "notebooks").rglob("*.ipynb"):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         texts.append("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
@@ -97,8 +120,9 @@ def test_nothing_lies_unused():
         for node in ast.parse(inside[path]).body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 word = re.compile(rf"\b{node.name}\b")
-                used = word.search(outside) or any(len(word.findall(text)) > (other == path)
-                                                   for other, text in inside.items() if other.stem != "__init__")
+                used = word.search(outside) or any(
+                    len(word.findall(text)) > (other == path) for other, text in inside.items() if other.stem != "__init__"
+                )
                 assert used, f"{path.relative_to(HOUSE)}: {node.name}"
 
 
@@ -117,8 +141,13 @@ print(f"{{took:.3f}}")
 
 def timed(code, seeds=False, folder="."):
     environment = {**os.environ, "MPLCONFIGDIR": str(folder)} if folder != "." else os.environ
-    done = subprocess.run([sys.executable, "-c", IMPORT.format(code=code, seeds=seeds)], cwd=folder, env=environment,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT.format(code=code, seeds=seeds)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and not done.stderr, done.stderr
     *printed, took = done.stdout.split()
     assert not printed

@@ -1,4 +1,5 @@
 """What the lessons record, against torch itself."""
+
 import torch
 from torch import nn, optim
 
@@ -23,8 +24,7 @@ def test_recorded_buffers_are_the_running_sum_and_what_sgd_has():
             expected = after.gradients[k] if old is None else 0.9 * old + after.gradients[k]
             assert torch.equal(after.buffers[k], expected)
             assert torch.equal(after.parameters[k], torch.add(before.parameters[k], after.buffers[k], alpha=-0.01))
-    assert all(torch.equal(optimizer.state[p]["momentum_buffer"], b)
-               for p, b in zip(model.parameters(), moments[-1].buffers))
+    assert all(torch.equal(optimizer.state[p]["momentum_buffer"], b) for p, b in zip(model.parameters(), moments[-1].buffers))
 
 
 def test_the_window_moves_and_the_photograph_stands():

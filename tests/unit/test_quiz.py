@@ -1,4 +1,5 @@
 """Predictions and exercises as mechanism: verdicts, blanks, hints, stills. Contents are tested in tests/exercises."""
+
 import pytest
 
 from helpers.quiz import Choice, Exercise, Prediction

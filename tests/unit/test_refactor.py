@@ -1,4 +1,5 @@
 """The refactor lab really runs what it says."""
+
 import pytest
 
 from helpers import scenes

@@ -1,4 +1,5 @@
 """Real errors, raised by the installed torch, find their lesson; and every section exists."""
+
 import os
 import subprocess
 import sys
@@ -72,8 +73,11 @@ def from_gpu(tmp):
     finally:
         torch.serialization.location_tag = label
     code = f"import torch; torch.load({str(tmp / 'gpu.pth')!r})"
-    raise RuntimeError(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                                      env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}).stderr)
+    raise RuntimeError(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+        ).stderr
+    )
 
 
 def in_script(code):
@@ -117,13 +121,21 @@ def tied(tmp):
 
 
 REAL = {
-    "Every key missing, every key unexpected": parallel, "numpy scalar refused": numpy_number,
-    "Is this file safe?": blocked, "failed finding central directory": truncated, "Some tensors share memory": tied,
-    "Missing key(s) in state_dict": missing, "Unexpected key(s) in state_dict": unexpected,
-    "size mismatch for …": mismatch, "Expected state_dict to be dict-like": a_path,
-    "optimizer got an empty parameter list": empty_list, "mat1 and mat2 shapes cannot be multiplied": shapes,
-    "doesn't match the size of optimizer's group": group_size, "KeyError: 'momentum'": momentum,
-    "Weights only load failed": weights_only, "Attempting to deserialize object on a CUDA device": from_gpu,
+    "Every key missing, every key unexpected": parallel,
+    "numpy scalar refused": numpy_number,
+    "Is this file safe?": blocked,
+    "failed finding central directory": truncated,
+    "Some tensors share memory": tied,
+    "Missing key(s) in state_dict": missing,
+    "Unexpected key(s) in state_dict": unexpected,
+    "size mismatch for …": mismatch,
+    "Expected state_dict to be dict-like": a_path,
+    "optimizer got an empty parameter list": empty_list,
+    "mat1 and mat2 shapes cannot be multiplied": shapes,
+    "doesn't match the size of optimizer's group": group_size,
+    "KeyError: 'momentum'": momentum,
+    "Weights only load failed": weights_only,
+    "Attempting to deserialize object on a CUDA device": from_gpu,
     "Can't get attribute 'Net'": cant_get,
 }
 
@@ -149,18 +161,33 @@ def test_another_number_of_groups():
     assert find(str(caught.value))[0].section == "Positions, not names"
 
 
-@pytest.mark.parametrize("worry, section", [
-    ("loss jumped after resume", "What a resume needs"), ("file is huge", "What is in the file"),
-    ("my best model is the same as the last", "A photograph or a window?"), ("is state_dict a copy", "Which copies are copies?"),
-    ("my new lr is ignored", "What a resume needs"), ("works in the notebook fails in the script", "Works here, fails there"),
-    ("layers in a list are not trained", "What gets in, what stays out"), ("named_buffers", "What gets in, what stays out"),
-    ("checkpoint three times the model", "What it weighs"), ("different results after loading", "Same weights, other answers"),
-    ("no module named models", "The refactor lab"), ("which parameter does the buffer belong to", "Positions, not names"),
-    ("optimizer state empty", "Empty before the first step"), ("missing", "Read the error"), ("with strict=False it works", "strict=False is a choice, not a cure"),
-    ("same seed, but another run", "Random numbers"), ("shuffles like epoch 0", "Position in the data"),
-    ("the scheduler reset my learning rate", "The scheduler"), ("is this file safe", "A file is a program"),
-    ("killed while saving", "Never half a file"), ("my old checkpoint no longer loads", "Old files, new code"),
-    ("I changed the number of classes", "Another head")])
+@pytest.mark.parametrize(
+    "worry, section",
+    [
+        ("loss jumped after resume", "What a resume needs"),
+        ("file is huge", "What is in the file"),
+        ("my best model is the same as the last", "A photograph or a window?"),
+        ("is state_dict a copy", "Which copies are copies?"),
+        ("my new lr is ignored", "What a resume needs"),
+        ("works in the notebook fails in the script", "Works here, fails there"),
+        ("layers in a list are not trained", "What gets in, what stays out"),
+        ("named_buffers", "What gets in, what stays out"),
+        ("checkpoint three times the model", "What it weighs"),
+        ("different results after loading", "Same weights, other answers"),
+        ("no module named models", "The refactor lab"),
+        ("which parameter does the buffer belong to", "Positions, not names"),
+        ("optimizer state empty", "Empty before the first step"),
+        ("missing", "Read the error"),
+        ("with strict=False it works", "strict=False is a choice, not a cure"),
+        ("same seed, but another run", "Random numbers"),
+        ("shuffles like epoch 0", "Position in the data"),
+        ("the scheduler reset my learning rate", "The scheduler"),
+        ("is this file safe", "A file is a program"),
+        ("killed while saving", "Never half a file"),
+        ("my old checkpoint no longer loads", "Old files, new code"),
+        ("I changed the number of classes", "Another head"),
+    ],
+)
 def test_a_worry_in_plain_words_finds_its_section(worry, section):
     assert section in [hit.section for hit in find(worry)]
 
@@ -169,8 +196,13 @@ def test_a_worry_in_plain_words_finds_its_section(worry, section):
 def test_each_symptom_is_found_by_each_of_its_signs(symptom):
     for sign in symptom.signs:
         assert symptom in find(sign), sign
-    headings = [line.lstrip("# ") for cell in nbformat.read(NOTEBOOKS / f"{symptom.lesson}.ipynb", 4).cells
-                if cell.cell_type == "markdown" for line in cell.source.splitlines() if line.startswith("#")]
+    headings = [
+        line.lstrip("# ")
+        for cell in nbformat.read(NOTEBOOKS / f"{symptom.lesson}.ipynb", 4).cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if line.startswith("#")
+    ]
     assert any(symptom.section in heading for heading in headings), symptom.section
 
 

@@ -1,4 +1,5 @@
 """Widgets without a browser: controls change pictures, stills tell the same story."""
+
 import ipywidgets
 import pytest
 
@@ -33,8 +34,9 @@ def test_a_flipbook_of_nothing():
 
 
 def test_live_draws_what_the_controls_say():
-    view = widgets.live(scenes.roll, lr=widgets.slider("lr", 0.01, 0.5, 0.1, step=0.01),
-                        momentum=widgets.slider("m", 0, 0.98, 0.9, step=0.02))
+    view = widgets.live(
+        scenes.roll, lr=widgets.slider("lr", 0.01, 0.5, 0.1, step=0.01), momentum=widgets.slider("m", 0, 0.98, 0.9, step=0.02)
+    )
     (lr, lr_field), (momentum, field), page = view.children[0].children, view.children[1].children, view.children[2]
     assert page.value == scenes.roll(0.1, 0.9).svg == view.still.svg
     momentum.value = 0.0
