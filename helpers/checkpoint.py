@@ -1,103 +1,86 @@
-"""A checkpoint that survives: written all or nothing, read back checked, put into its owners all or nothing.
+"""A checkpoint that survives: written all or nothing, looked at before it is loaded, given to its owners all or nothing.
 
-The file is what `torch.save` writes. The dict in it carries its digests as an attribute, as torch's own state dicts carry
-`_metadata`: `torch.load(path)` reads the file too, and gives the same contents, in an OrderedDict.
+The file is what `torch.save` writes, and whatever torch wrote is loaded. What verifies it is the CRC-32 that torch stores
+with each entry and does not look at. Needs torch and the standard library; copy it with `owners.py`, `files.py` and `pickles.py`.
 """
 
 from __future__ import annotations
 
-import errno
 import io
-import json
 import os
 import re
 import secrets
-import stat
-import threading
+import shutil
 import warnings
-import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from tqdm import tqdm
+from torch import Tensor
 
-from helpers import family, owners
-from helpers.seal import ATTRIBUTE, CHUNK, Held, Told
+from helpers import files, owners, pickles
 
-try:
-    import fcntl
-except ImportError:
-    fcntl = None
-
-FORMAT, SMALL = 2, 1 << 20
-_COPIES = re.compile(
-    rb"c(_codecs\nencode|(builtins|__builtin__)\nbytearray|torch[.\w]*\n\w*Tensor|torch\._tensor\n\w+|"
-    rb"torch\._utils\n_rebuild_(?!tensor_v[23]\n|parameter\n)\w+)\n"
-)
+_CONTAINERS = (dict, OrderedDict, Counter, list, tuple, torch.Size)
+_LONGEST_INT, _LONGEST_REASON = 2_032, 160
 
 
 class CheckpointError(Exception):
     """A checkpoint that can not be written, is damaged, or does not fit. The message is one sentence or two."""
 
 
-def save(path: str | Path, contents: Mapping[str, Any], *, keep: int | None = None, best: bool = False) -> Path:
+def save(path: str | Path, contents: Mapping[str, Any]) -> Path:
     """Writes `contents` to `path` so that a crash at any moment leaves the old file or the new one, never half of one.
 
-    A temporary file beside the target is written, flushed to disk and renamed; then the folder is flushed.
-    With `keep`, older files whose names differ from this one's only in the last number are deleted, but for the last
-    `keep` and the one last saved with `best=True`. A family of such names has one writer at a time.
-    Raises TypeError or ValueError for contents that `load` would refuse, CheckpointError if it can not be written.
+    A file of its own beside the target is written, flushed, verified and renamed; a kill can leave it, as `.….part`.
+    Raises TypeError, which names the key, for what `torch.load(weights_only=True)` would not give back equal, and
+    CheckpointError if the file can not be written; then what was there before is untouched.
     """
     if type(contents) not in (dict, OrderedDict):
         raise TypeError(f"Got {type(contents).__name__}; wanted a dict such as {{'model': model.state_dict()}}.")
-    if keep is not None and keep < 1:
-        raise ValueError(f"Got keep={keep}; wanted at least 1, since the file just written is one of them.")
-    held = Held(contents)
-    target = _real(Path(path))
-    folder, name = target.parent, target.name
-    part = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
-    so_far = f"Could not save {name!r}", "What was there before is untouched."
+    target = Path(os.path.realpath(path))
+    part = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        mode = _mode(target)
-        family.sweep(folder, name)
-        with _progress(f"saving {name}", 2 * held.size) as told:
-            _write(part, _sealed(contents, held, name, told), told, held.size <= SMALL)
-        if mode not in (None, _mode(part)):
-            os.chmod(part, mode)
+        if target.exists() and not target.is_file():
+            raise OSError("no regular file stands there")
+        with open(part, "x+b") as file:
+            torch.save(contents, file)
+            file.flush()
+            os.fsync(file.fileno())
+            _verify(file, target.name, contents)
+        with suppress(FileNotFoundError):
+            shutil.copymode(target, part)
         os.replace(part, target)
-        so_far = f"Saved {name!r}, but not all that belongs to it", "No other checkpoint is lost."
-        family.flush_folder(folder)
-        if best:
-            family.point(target)
-        if keep is not None:
-            family.prune(target, keep)
+        _flush_folder(target.parent)
     except BaseException as error:
         with suppress(OSError):
             os.unlink(part)
-        if not isinstance(error, OSError):
-            raise
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise CheckpointError(f"{so_far[0]}: {reason}. {so_far[1]}") from error
+        cause = _first_cause(error)
+        if not isinstance(cause, Exception) or isinstance(cause, CheckpointError):
+            raise cause from None
+        if not isinstance(cause, OSError):
+            with suppress(RecursionError):
+                _find_fault(contents)
+        reason = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else _one_line(cause)
+        raise CheckpointError(f"Could not save {target.name!r}: {reason}. What was there before is untouched.") from error
     return target
 
 
-def load(
-    path: str | Path, into: Mapping[str, Any] | None = None, *, fallback: bool = False, name: str | None = None
-) -> dict[str, Any]:
-    """The contents of a file that `save` wrote, every tensor checked, on the CPU, with `weights_only=True`.
+def load(path: str | Path, into: Mapping[str, Any] | None = None) -> Any:
+    """The contents of a checkpoint that torch wrote, verified, on the CPU, read with `weights_only=True`.
 
-    `into` gives each named part to its owner's `load_state_dict`; if any does not fit, all owners are as before.
-    `fallback=True` takes the newest earlier file that is whole if this one is damaged, and warns which.
-    `name` is the name that the file was saved under, if somebody renamed it.
-    Raises CheckpointError, which names the damaged tensor or the part that does not fit.
+    `into` gives each named part to its owner: a module, an optimizer, a `torch.Generator`, or whatever has
+    `load_state_dict`. If one does not fit, all of them are as before. Warns if the file carries no checksums. Raises
+    CheckpointError, which names the damaged tensor, the part that does not fit, or what the file is instead.
     """
-    path = Path(path)
-    contents = _first_whole(path, name) if fallback else _read(path, name or _real(path).name)
+    try:
+        with files.open_file(path) as file:
+            contents = _read(file, Path(path).name)
+    except (OSError, ValueError):
+        raise CheckpointError(files.read_header(path).words) from None
     try:
         owners.restore(contents, into or {})
     except ValueError as error:
@@ -105,145 +88,132 @@ def load(
     return contents
 
 
-class _Bar(tqdm):
-    """A bar that shows after two seconds. Its lock is this process's own: tqdm's is shared with forked processes, and
-    one that is killed while it holds that would stop every save of the others."""
-
-    _lock = threading.RLock()
-    monitor_interval = 0
-
-
-@contextmanager
-def _progress(label: str, total: int) -> Iterator[Told]:
-    if total <= SMALL:
-        yield lambda size: None
-    else:
-        with _Bar(desc=label, total=total, unit="B", unit_scale=True, delay=2, leave=False) as bar:
-            yield bar.update
-
-
-class _Out:
-    """A file for torch.save that keeps the first error for later: torch's writer can not pass it on."""
-
-    def __init__(self, file: BinaryIO, told: Told) -> None:
-        self.file, self.told, self.error = file, told, None
-
-    def write(self, data: Any) -> int:
-        try:
-            for start in range(0, len(data) if self.error is None else 0, CHUNK):
-                self.told(self.file.write(data[start : start + CHUNK]))
-        except OSError as error:
-            self.error = error
-        return len(data)
-
-    def flush(self) -> None:
-        """Left to `_write`, which can say what went wrong."""
-
-
-def _sealed(contents: Mapping[str, Any], held: Held, name: str, told: Told) -> OrderedDict[str, Any]:
-    sealed = OrderedDict(contents)
-    said = {"format": FORMAT, "torch": torch.__version__, "name": name, "kind": type(contents).__name__}
-    vars(sealed).update({**getattr(contents, "__dict__", {}), ATTRIBUTE: json.dumps(held.seal(said, told))})
-    return sealed
-
-
-def _write(part: str, sealed: Mapping[str, Any], told: Told, small: bool) -> None:
-    with open(part, "xb") as file:
-        if fcntl:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        out = io.BytesIO() if small else _Out(file, told)
-        torch.save(sealed, out)
-        if small:
-            file.write(out.getbuffer())
-        elif out.error:
-            raise out.error
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _read(path: Path, name: str) -> dict[str, Any]:
+def _read(file: BinaryIO, name: str) -> Any:
+    header = files.header_of(file, name)
+    if header.kind not in ("torch", "old torch"):
+        raise CheckpointError(header.words)
     try:
-        size = path.stat().st_size
-        source = partial(str, path) if size > SMALL else partial(io.BytesIO, path.read_bytes())
-        _look(source, size)
-        contents = torch.load(source(), map_location="cpu", weights_only=True)
-        text = vars(contents).pop(ATTRIBUTE, None) if type(contents) is OrderedDict else None
-        if text is None:
-            raise CheckpointError(
-                f"{path.name!r} has no digests to check it by. If torch.save wrote it and you trust it, "
-                "torch.load(path, weights_only=True) reads it."
-            )
-        sealed = json.loads(text)
-        if (
-            not isinstance(sealed, dict)
-            or sealed.get("format") != FORMAT
-            or not {"name", "kind", "rest", "storages"} <= sealed.keys()
-        ):
-            raise ValueError(f"its digests are not of format {FORMAT}")
-        if sealed["name"] != name:
-            raise CheckpointError(
-                f"{path.name!r} holds what was saved as {sealed['name']!r}: the files were swapped "
-                f"or renamed. If it was renamed, pass name={sealed['name']!r}."
-            )
-        contents = dict(contents) if sealed["kind"] == "dict" else contents
-        held = Held(contents)
-        with _progress(f"checking {path.name}", held.size) as told:
-            differs = held.differs(sealed, told)
-        if differs:
-            raise CheckpointError(f"{path.name!r} is damaged: {differs} differ from what was saved.")
-        return contents
-    except FileNotFoundError:
-        raise CheckpointError(f"There is no file {path.name!r}.") from None
+        for refused in filter(None, map(pickles.refusal, pickles.programs(header, file))):
+            raise CheckpointError(f"{name!r} {refused}")
+        file.seek(0)
+        contents = torch.load(file, map_location="cpu", weights_only=True)
+        damaged = _damaged(header, contents) if header.checked else None
     except CheckpointError:
         raise
     except Exception as error:
-        wanted = re.search(r"GLOBAL ([.\w]+)", str(error))
-        if wanted:
-            raise CheckpointError(
-                f"{path.name!r} asks to import {wanted[1]}, which a checkpoint of tensors never does. "
-                "It was not loaded: do not trust where it came from."
-            ) from error
-        reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0][:120] or type(error).__name__
-        raise CheckpointError(f"{path.name!r} is damaged or no checkpoint: {reason}.") from error
+        raise CheckpointError(f"{name!r} is damaged or no checkpoint: {_one_line(error)}.") from error
+    if damaged:
+        raise CheckpointError(f"{name!r} is damaged: {damaged} differ from what was saved.")
+    if not header.checked:
+        warnings.warn(f"{name!r} carries no checksums: it was loaded, and not verified.", stacklevel=3)
+    return contents
 
 
-def _look(source: Callable[[], str | BinaryIO], size: int) -> None:
-    """Refuses what `weights_only=True` lets pass although it can fill the memory: entries that were compressed, and calls
-    that copy, such as forty times `_codecs.encode(…, "hex")`. Many copies of one long list are not recognised."""
-    if not zipfile.is_zipfile(source()):
-        raise ValueError("it is no zip, or was cut off")
-    records = torch._C.PyTorchFileReader(source())
-    names = records.get_all_records()
-    if len(set(names)) < len(names) or ".." in "".join(names) or sum(map(records.get_record_size, names)) > size:
-        raise ValueError("its entries are not as torch.save writes them")
-    copies = _COPIES.search(records.get_record("data.pkl"))
-    if copies:
-        raise ValueError(f"GLOBAL {copies[1].decode().replace(chr(10), '.')}")
+def _damaged(header: files.Header, contents: Any) -> str | None:
+    """The tensor, or else the entry, whose bytes do not give its checksum. torch numbers the entries."""
+    entry = files.first_damaged(header.archive) if header.archive else "its end"
+    if entry is None or "/data/" not in entry:
+        return entry
+    keys = storage_keys(contents)
+    folder, _, number = entry.rpartition("/")
+    stored = {one.name for one in header.entries if one.name.startswith(f"{folder}/")}
+    known = stored == {f"{folder}/{k}" for k in range(len(keys))}
+    return f"the numbers of {keys[int(number)]}" if known else f"those of {entry}"
 
 
-def _first_whole(path: Path, name: str | None) -> dict[str, Any]:
-    said = []
-    for tried in (path, *reversed(family.up_to(_real(path))[:-1])):
-        try:
-            contents = _read(tried, (name if tried is path else None) or _real(tried).name)
-        except CheckpointError as error:
-            said.append(str(error))
+def storage_keys(contents: Any) -> list[str]:
+    """For each storage in a checkpoint the dotted key of the first tensor in it, in the order in which torch numbers them."""
+    keys: dict[int, str] = {}
+    for key, value in _walk(contents, "", set()):
+        if isinstance(value, Tensor) and _dense(value):
+            keys.setdefault(value.untyped_storage().data_ptr() or -len(keys), key)
+    return list(keys.values())
+
+
+def _walk(value: Any, key: str, done: set[int]) -> Iterator[tuple[str, Any]]:
+    """Each value with its dotted key, in the order in which pickle writes them, and each key that is no string."""
+    yield key, value
+    if type(value) not in _CONTAINERS or id(value) in done:
+        return
+    done.add(id(value))
+    named = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for name, inner in [*named, *getattr(value, "__dict__", {}).items()]:
+        if type(name) not in (str, int):
+            yield f"{key or 'the top'}, as a key", name
+        yield from _walk(inner, f"{key}.{name}" if key else str(name), done)
+
+
+def _verify(file: BinaryIO, name: str, contents: Any) -> None:
+    """What was written is whole, and `load` will take it. A name in a text can only cause a second look."""
+    header = files.header_of(file, name)
+    if damaged := _damaged(header, contents):
+        raise CheckpointError(f"Could not save {name!r}: {damaged} changed meanwhile. Save a copy.")
+    asked = set(re.findall(r"c([\w.]+\n[\w.]+)\n", header.archive.read(pickles.program_of(header)).decode("latin1")))
+    safe = all(pickles.SAFE.fullmatch(name.replace("\n", ".").replace("__builtin__", "builtins")) for name in asked)
+    if not safe or any(_doubtful(value) for _, value in _walk(contents, "", set())):
+        _find_fault(contents)
+
+
+def _doubtful(value: Any) -> bool:
+    if not isinstance(value, Tensor):
+        return type(value) is int and value.bit_length() > _LONGEST_INT or type(value) is tuple and tuple in map(type, value)
+    if not _dense(value) or not _dtype_comes_back(value.dtype):
+        return True
+    size = value.untyped_storage().nbytes()
+    last = value.storage_offset() + sum((n - 1) * step for n, step in zip(value.shape, value.stride(), strict=True))
+    return bool(size % value.itemsize) or value.numel() > 0 and (last + 1) * value.itemsize > size
+
+
+def _find_fault(contents: Any) -> None:
+    """Saves and loads each value by itself, in memory. Raises TypeError for the first that does not come back."""
+    for key, value in _walk(contents, "", set()):
+        if (type(value) in _CONTAINERS and not _doubtful(value)) or _comes_back(value):
             continue
-        if said:
-            warnings.warn(f"{' '.join(said)} Loaded {tried.name!r} in its place.", stacklevel=3)
-        return contents
-    raise CheckpointError(" ".join(said))
+        what, cure = f"{type(value).__module__}.{type(value).__qualname__}", "its state dict, or plain values"
+        if isinstance(value, Tensor):
+            what, cure = f"a {type(value).__name__} ({value.layout}, {value.dtype}, {value.device})", "what it is made of"
+        elif what.startswith("numpy."):
+            cure = "torch.from_numpy(value)" if value.ndim else f"{type(value.item()).__name__}(value)"
+        raise TypeError(f"Got {what} at {key}; wanted tensors, numbers and strings in dicts and lists. Save {cure}.")
 
 
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path)) if os.path.islink(path) else path
+def _dense(value: Tensor) -> bool:
+    return value.layout is torch.strided and not value.is_quantized and not value.is_nested
 
 
-def _mode(target: str | Path) -> int | None:
+@lru_cache
+def _dtype_comes_back(dtype: torch.dtype) -> bool:
+    return _comes_back(torch.empty(0, dtype=dtype))
+
+
+def _comes_back(value: Any) -> bool:
+    file = io.BytesIO()
     try:
-        mode = os.stat(target).st_mode
-    except FileNotFoundError:
-        return None
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "")
-    return stat.S_IMODE(mode)
+        torch.save(value, file)
+        _read(file, "")
+    except Exception:
+        return False
+    return True
+
+
+def _one_line(error: BaseException) -> str:
+    words = " ".join(str(error).split()).rpartition("WeightsUnpickler error: ")[2][:_LONGEST_REASON].rstrip(". ")
+    return words if " " in words else f"{type(error).__name__} {words}".strip()
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """torch's writer hides a full disk and Control-C behind an error of its own; this is what came first."""
+    cause: BaseException | None = error
+    while isinstance(cause, Exception) and not isinstance(cause, (OSError, CheckpointError)):
+        cause = cause.__context__
+    return cause or error
+
+
+def _flush_folder(folder: Path) -> None:
+    """Makes a rename last; does nothing where a folder can not be opened, as on Windows."""
+    with suppress(PermissionError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from helpers import files, pickles
 
 
 @dataclass(frozen=True)
@@ -100,21 +101,22 @@ def total_bytes(rows: list[Row]) -> int:
 def read_file(path: str | Path) -> Any:
     """A checkpoint's contents with its tensors mapped from the file, not read; files older than torch 1.6 are read.
 
-    Raises ValueError, in one sentence, if there is no such file or it is no checkpoint.
+    Raises ValueError, in one sentence, that says what lies there if it is no checkpoint of tensors.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(
-            f"Got {path.name!r}, which is {'a folder' if path.is_dir() else 'not there'}; wanted a file that torch.save wrote."
-        )
+    header = files.read_header(path)
+    if header.kind not in ("torch", "old torch", "safetensors"):
+        raise ValueError(header.words)
     try:
-        return torch.load(path, mmap=zipfile.is_zipfile(path), map_location="cpu", weights_only=True)
+        if header.kind != "safetensors":
+            with files.open_file(path) as file:
+                for refused in filter(None, map(pickles.refusal, pickles.programs(files.header_of(file, header.name), file))):
+                    raise ValueError(f"{header.name!r} {refused}")
+        return torch.load(path, mmap=header.kind == "torch", map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).partition("\n")[0][:120] or type(error).__name__
-        raise ValueError(
-            f"Got {path.name!r}, which does not open as a checkpoint of tensors ({reason}); "
-            "wanted a file that torch.save wrote."
-        ) from error
+        reason = str(error).partition("\n")[0]
+        if reason.startswith(repr(header.name)):
+            raise
+        raise ValueError(f"{header.name!r} is damaged or no checkpoint: {reason[:120] or type(error).__name__}") from error
 
 
 def require_state_dict(value: Any) -> Mapping[str, Any]:

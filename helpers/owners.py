@@ -1,69 +1,140 @@
-"""Things with a state dict: all of them get theirs, or none; and the random numbers of a program as one of them."""
+"""Whatever has a state: all owners get theirs from a checkpoint, or all are as before, bit for bit."""
 
 from __future__ import annotations
 
 import copy
-import random
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor, optim
+from torch import Tensor, nn, optim
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.optim.lr_scheduler import LRScheduler
+
+_ANOTHER = "it was saved by another kind of"
 
 
-def restore(contents: Mapping[str, Any], into: Mapping[str, Any]) -> None:
-    """Gives each named part to the `load_state_dict` of its owner. Raises ValueError, and all owners are as before."""
-    missing = [name for name in into if name not in contents]
+def restore(contents: Any, into: Mapping[str, Any]) -> None:
+    """Gives each named part of `contents` to its owner. Raises ValueError, in one sentence, and all owners are as before."""
+    missing = [name for name in into if not isinstance(contents, Mapping) or name not in contents]
     if missing:
-        raise ValueError(f"Got a checkpoint of {', '.join(contents)}; wanted {', '.join(missing)} too.")
-    before = {name: copy.deepcopy(owner.state_dict()) for name, owner in into.items()}
+        came = ", ".join(map(str, contents)) if isinstance(contents, Mapping) else type(contents).__name__
+        raise ValueError(f"Got a checkpoint of {came}; wanted {', '.join(missing)} too.")
+    put_back: list[Callable[[], object]] = []
     name = ""
     try:
-        for name, owner in into.items():
-            owner.load_state_dict(copy.deepcopy(contents[name]) if isinstance(owner, optim.Optimizer) else contents[name])
-            if isinstance(owner, optim.Optimizer):
-                _check_optimizer(owner)
-    except Exception as error:
-        for kept, owner in into.items():
-            owner.load_state_dict(before[kept])
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{name} does not fit: {reason}") from error
+        for name in into:
+            _require_room(into[name])
+            put_back.append(_keeper(into[name]))
+        for name in into:
+            _give(into[name], contents[name])
+    except BaseException as error:
+        for put in put_back:
+            put()
+        if not isinstance(error, Exception):
+            raise
+        words = " ".join(str(error).split()).rstrip(".")
+        raise ValueError(f"{name} does not fit: {words if ' ' in words else f'{type(error).__name__} {words}'}.") from error
 
 
-def _check_optimizer(optimizer: optim.Optimizer) -> None:
-    for group in optimizer.param_groups:
-        lacking = sorted(set(optimizer.defaults) - set(group))
-        if lacking:
-            raise ValueError(f"it was saved by another kind of optimizer, without {', '.join(lacking)}.")
+def _tensors(owner: Any) -> list[Tensor]:
+    if isinstance(owner, nn.Module):
+        return [*owner.parameters(), *owner.buffers()]
+    return [*chain.from_iterable(group["params"] for group in owner.param_groups)] if isinstance(owner, optim.Optimizer) else []
+
+
+def _require_room(owner: Any) -> None:
+    for tensor in _tensors(owner):
+        if isinstance(tensor, (UninitializedParameter, UninitializedBuffer)):
+            raise ValueError("it has lazy parameters without a shape; give it one batch first")
+        if tensor.is_meta:
+            raise ValueError("it lies on the meta device and would stay empty; call to_empty(device='cpu') first")
+
+
+def _keeper(owner: Any) -> Callable[[], object]:
+    """A call that puts the owner back to where it stands now. Objects that it only points to are not copied."""
+    if isinstance(owner, torch.Generator):
+        state = owner.get_state()
+        return lambda: owner.set_state(state)
+    if isinstance(owner, nn.Module):
+        return _keep_module(owner)
+    if not isinstance(owner, (optim.Optimizer, LRScheduler, torch.amp.GradScaler)):
+        before = copy.deepcopy(owner.state_dict())
+        return lambda: owner.load_state_dict(before)
+    pointed = [owner, getattr(owner, "optimizer", owner), *_tensors(owner)]
+    attributes = copy.deepcopy(vars(owner), {id(value): value for value in pointed})
+    return lambda: (vars(owner).clear(), vars(owner).update(attributes))
+
+
+def _keep_module(owner: nn.Module) -> Callable[[], object]:
+    kept = [(tensor, tensor.detach(), tensor.detach().clone()) for tensor in _tensors(owner)]
+    extra = [(module, copy.deepcopy(module.get_extra_state())) for module in owner.modules()
+             if type(module).get_extra_state is not nn.Module.get_extra_state]  # fmt: skip
+
+    @torch.no_grad()
+    def put() -> None:
+        for tensor, window, values in kept:
+            window.copy_(values)
+            tensor.data = window
+        for module, state in extra:
+            module.set_extra_state(state)
+
+    return put
+
+
+def _give(owner: Any, part: Any) -> None:
+    if isinstance(owner, torch.Generator):
+        owner.set_state(part)
+    elif isinstance(owner, nn.Module):
+        owner.load_state_dict(part)
+    elif isinstance(owner, optim.Optimizer):
+        if not isinstance(part, Mapping) or not {"state", "param_groups"} <= part.keys():
+            raise ValueError("wanted an optimizer's state dict, with 'state' and 'param_groups'")
+        wanted = [set(group) & set(owner.defaults) for group in owner.param_groups]
+        try:
+            owner.load_state_dict(copy.deepcopy(part))
+        except KeyError as error:
+            raise ValueError(f"{_ANOTHER} optimizer, without {error}") from error
+        _require_kind(owner, wanted)
+    else:
+        if isinstance(owner, LRScheduler):
+            lacking = [name for name in owner.state_dict() if not name.startswith("_") and name not in part]
+            if lacking:
+                raise ValueError(f"{_ANOTHER} scheduler, without {', '.join(lacking)}")
+        owner.load_state_dict(copy.deepcopy(part))
+
+
+def _require_kind(optimizer: optim.Optimizer, wanted: list[set[str]]) -> None:
+    """Raises ValueError if options are lacking that each group had, or a parameter's state is not this optimizer's."""
+    for group, names in zip(optimizer.param_groups, wanted, strict=True):
+        lacking = sorted(names - set(group))
         for parameter in group["params"]:
-            for name, value in optimizer.state.get(parameter, {}).items():
-                if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
-                    raise ValueError(f"{name} has the shape {tuple(value.shape)}, its parameter {tuple(parameter.shape)}.")
+            state = optimizer.state.get(parameter)
+            made = _first_state(optimizer, group, parameter.dim()) if state else {}
+            lacking += [name for name in made if name not in state]
+            if lacking:
+                raise ValueError(f"{_ANOTHER} optimizer, without {', '.join(lacking)}")
+            for name in made:
+                if made[name] and isinstance(state[name], Tensor) and state[name].shape != parameter.shape:
+                    shapes = f"{tuple(state[name].shape)}, its parameter {tuple(parameter.shape)}"
+                    raise ValueError(f"{name} has the shape {shapes}")
 
 
-class Generators:
-    """The random numbers of Python, torch and, if it is imported, NumPy, as something with a state dict."""
+def _first_state(optimizer: optim.Optimizer, group: Mapping[str, Any], dim: int) -> dict[str, bool]:
+    """What one step of a new optimizer of this kind leaves for a parameter of `dim` dimensions: name → shaped like it.
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where each generator stands, in types that `weights_only=True` lets pass."""
-        state: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            state["cuda"] = torch.cuda.get_rng_state_all()
-        if "numpy" in sys.modules:
-            held = sys.modules["numpy"].random.get_state(legacy=False)
-            inner = {"key": torch.from_numpy(held["state"]["key"].copy()), "pos": held["state"]["pos"]}
-            state["numpy"] = {**held, "state": inner, "gauss": float(held["gauss"])}
-        return state
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Puts each generator back to where it stood."""
-        random.setstate(state["python"])
-        torch.set_rng_state(state["torch"])
-        if "cuda" in state and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda"])
-        if "numpy" in state:
-            import numpy
-
-            inner = {"key": state["numpy"]["state"]["key"].numpy(), "pos": state["numpy"]["state"]["pos"]}
-            numpy.random.set_state({**state["numpy"], "state": inner})
+    Empty if it can not be tried, as where a class wants other arguments or sparse gradients.
+    """
+    scratch = nn.Parameter(torch.zeros(tuple(range(2, 2 + dim))))
+    scratch.grad = torch.zeros_like(scratch)
+    try:
+        new = type(optimizer)([scratch])
+        new.param_groups[0].update({name: value for name, value in group.items() if name != "params"}, capturable=False)
+        new.step(lambda: torch.zeros(()))
+    except Exception:
+        return {}
+    return {
+        name: isinstance(value, Tensor) and value.shape == scratch.shape and dim > 0
+        for name, value in new.state[scratch].items()
+    }

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import copy
-import pickletools
 import tempfile
-import zipfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from helpers import describe, draw, lesson
+from helpers import checkpoint, describe, draw, files, lesson, pickles
 from helpers.compare import same_storage
 from helpers.draw import Picture, Station
 from helpers.scenes.models import signed
 
+_MOST = 24
 _ROLE = {
     "data.pkl": "the names, shapes and dtypes, as a pickle",
     "byteorder": "little or big endian",
@@ -100,39 +99,40 @@ def _tie(one: Tensor, other: Tensor, hop: int) -> str:
 
 
 def inside(path: str | Path) -> Picture:
-    """The entries of a `.pth` file with their bytes, and the tensor that each data entry belongs to."""
-    contents = describe.read_file(path)
-    names = {}
-    for part, values in contents.items():
-        for key, tensor in values.items() if "param_groups" not in values else _buffers(values):
-            names.setdefault(tensor.untyped_storage().data_ptr(), f"{part}: {key}")
-    with zipfile.ZipFile(path) as archive:
-        entries = [(entry.filename.partition("/")[2], entry.file_size) for entry in archive.infolist()]
-    order = iter(names.values())
-    rows = [
-        (name, describe.size_name(size), next(order, "") if name.startswith("data/") else _ROLE.get(name, ""))
-        for name, size in sorted(entries, key=_entry_order)
-    ]
-    numbers = sum(size for name, size in entries if name.startswith("data/"))
-    return draw.table(
-        f"{describe.size_name(numbers)} of numbers, a small pickle of names, and labels",
-        ["entry of the zip", "bytes", "what it holds"],
-        rows,
+    """The entries of a file with their bytes, and the tensor that each entry of numbers belongs to; the first 24 of them.
+
+    Raises ValueError, in one sentence, where there is no file.
+    """
+    header = files.read_header(path)
+    if header.kind in ("missing", "unreadable", "folder"):
+        raise ValueError(header.words)
+    entries, keys = list(header.entries), _keys_in(path)
+    if header.kind == "torch":
+        entries = [files.Entry(entry.name.partition("/")[2], entry.size) for entry in entries]
+    numbered = sorted((entry for entry in entries if entry.name.removeprefix("data/").isdigit()), key=lambda e: int(e.name[5:]))
+    named = {entry.name: key for entry, key in zip(numbered, keys, strict=False)} if len(numbered) == len(keys) else {}
+    others = [entry for entry in entries if entry not in numbered]
+    ordered = (
+        [entry for entry in others if entry.name == "data.pkl"]
+        + numbered
+        + sorted((entry for entry in others if entry.name != "data.pkl"), key=lambda entry: entry.name)
     )
+    rows = [(entry.name, describe.size_name(entry.size), named.get(entry.name, _ROLE.get(entry.name, ""))) for entry in ordered]
+    title = header.words
+    if named:
+        numbers = describe.size_name(sum(entry.size for entry in numbered))
+        title = f"{numbers} of numbers, a small pickle of names, and labels"
+    more = [(f"… {len(rows) - _MOST:,} more", "", "")] if len(rows) > _MOST else []
+    whole = [(header.name, describe.size_name(header.size), "no entries: one piece")]
+    return draw.table(title, ["entry", "bytes", "what it holds"], rows[:_MOST] + more or whole)
 
 
-def _entry_order(entry: tuple[str, int]) -> tuple[bool, int, str]:
-    name = entry[0].removeprefix("data/")
-    return (not entry[0].startswith("data"), int(name) if name.isdigit() else -1, entry[0])
-
-
-def _buffers(values: dict) -> list[tuple[str, Tensor]]:
-    return [
-        (f"state[{k}] {name}", value)
-        for k, entry in values["state"].items()
-        for name, value in entry.items()
-        if isinstance(value, Tensor)
-    ]
+def _keys_in(path: str | Path) -> list[str]:
+    """The key of each storage; none if the file is not one that torch can open without running it."""
+    try:
+        return checkpoint.storage_keys(describe.read_file(path))
+    except ValueError:
+        return []
 
 
 def import_frames(state: str | Path, whole: str | Path) -> list[Picture]:
@@ -141,14 +141,12 @@ def import_frames(state: str | Path, whole: str | Path) -> list[Picture]:
     return [_import_frame(names, count) for count in range(1, max(map(len, names)) + 1)]
 
 
-def _imports(path: str | Path) -> list[str]:
-    with zipfile.ZipFile(path) as archive:
-        program = archive.read(next(name for name in archive.namelist() if name.endswith("data.pkl")))
-    asked = [str(value) for opcode, value, _ in pickletools.genops(program) if opcode.name == "GLOBAL"]
-    return [name.replace(" ", ".") for name in dict.fromkeys(asked)]
+def _imports(path: str | Path) -> tuple[str, ...]:
+    with files.open_file(path) as file:
+        return pickles.programs(files.header_of(file, Path(path).name), file)[0].names
 
 
-def _import_frame(names: list[list[str]], count: int) -> Picture:
+def _import_frame(names: list[tuple[str, ...]], count: int) -> Picture:
     rows = []
     for k in range(max(map(len, names))):
         cells = [name[k] if k < min(count, len(name)) else "" for name in names]

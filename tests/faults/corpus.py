@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
+import pickle
 import resource
 import struct
 import traceback
@@ -15,9 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn, optim
 
-from helpers import checkpoint, lesson, owners
-
-LIMITS = {"made in memory": checkpoint.SMALL, "streamed": 0}
+from helpers import checkpoint, lesson
 
 
 def contents(number: int) -> dict:
@@ -33,7 +31,7 @@ def contents(number: int) -> dict:
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scheduler": scheduler.state_dict(),
-        "generators": owners.Generators().state_dict(),
+        "generator": torch.get_rng_state(),
         "step": number,
         "best": 0.25,
         "note": "a<b",
@@ -74,10 +72,15 @@ def packed(path: Path, entries: dict[str, bytes], *, compression: int = zipfile.
     return path
 
 
-def honest(path: Path, **contents: object) -> dict[str, bytes]:
-    """The entries of a file that `save` really wrote under that name, with digests that fit."""
-    with zipfile.ZipFile(checkpoint.save(path, contents)) as book:
+def honest(path: Path) -> dict[str, bytes]:
+    """The entries of a file that `save` really wrote, without contents."""
+    with zipfile.ZipFile(checkpoint.save(path, {})) as book:
         return {name.partition("/")[2]: book.read(name) for name in book.namelist()}
+
+
+def _doubled(levels: int, wide: int = 2) -> bytes:
+    """Tuples of `wide` times the tuple before, which take `levels` × `wide` × 2 bytes and unfold to `wide` ** `levels`."""
+    return b")q\x00" + b"".join(b"(" + wide * (b"h" + bytes([k])) + b"tq" + bytes([k + 1]) for k in range(levels))
 
 
 def _call(name: str, *arguments: str) -> bytes:
@@ -126,10 +129,18 @@ def pickles(marker: Path) -> dict[str, bytes]:
         "by name from the stack": b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.",
         "an old instance": b"(X\x01\x00\x00\x00aios\nsystem\n.",
         "an extension": b"\x80\x02\x82\x01.",
-        "a new object": b"\x80\x02ccollections\nOrderedDict\n)\x81.",
         "bytearray bomb": b"\x80\x02cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x00\x10\x85R.",
         "hex bomb": b"\x80\x02" + 40 * b"c_codecs\nencode\n(" + calls["codecs.encode"] + 40 * b"X\x03\x00\x00\x00hextR" + b".",
         "a tensor class": b"\x80\x02ctorch\nFloatTensor\n\x8a\x05\x00\x00\x00\x00\x10\x85R.",
+        "a tensor of another device": b"\x80\x02ctorch._utils\n_rebuild_device_tensor_from_cpu_tensor\n)R.",
+        "a storage of 2 TB": b"\x80\x02ctorch.storage\nUntypedStorage\n\x8a\x06\x00\x00\x00\x00\x00\x02\x85R.",
+        "tuples of tuples as a key": b"\x80\x02}" + _doubled(60) + b"K\x01s.",
+        "tuples of tuples in a set": b"\x80\x02cbuiltins\nset\n](" + _doubled(60) + b"e\x85R.",
+        "tuples of tuples, wide": b"\x80\x02}" + _doubled(6, 1_000) + b"K\x01s.",
+        "a tuple as deep as a well": b"\x80\x02})" + 1_000_000 * b"\x85" + b"K\x01s.",
+        "a stack that is empty": b"\x80\x02\x86.",
+        "a mark that is not there": b"\x80\x02t.",
+        "a memo that is empty": b"\x80\x02h\x07.",
         "a sparse tensor": b"\x80\x02ctorch._utils\n_rebuild_sparse_tensor\n)R.",
         "a subclass": b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n)R.",
         "storage bomb": b"\x80\x02ctorch\nFloatStorage\n\x8a\x06\x00\x00\x00\x00\x00\x10\x85R.",
@@ -150,27 +161,41 @@ def pickles(marker: Path) -> dict[str, bytes]:
 
 
 def hostile(folder: Path, marker: Path) -> dict[str, Path]:
-    """Files, by what is wrong with them. A program is read before its digests can be; the others have digests that fit."""
+    """Files, by what is wrong with them."""
     made = {}
     for k, (name, program) in enumerate(pickles(marker).items()):
         entries = {"data.pkl": program, "byteorder": b"little", "version": b"3\n", "data/0": bytes(16)}
         made[name] = packed(folder / f"hostile-{k}.pth", entries)
-    bomb, out, outside, twice = (folder / f"{name}.pth" for name in ("bomb", "out", "elsewhere", "twice"))
-    made["a zip bomb"] = packed(bomb, honest(bomb) | {"data/0": bytes(500_000_000)}, compression=zipfile.ZIP_DEFLATED)
+        made[f"{name}, by itself"] = folder / f"bare-{k}.pth"
+        made[f"{name}, by itself"].write_bytes(program)
+        made[f"{name}, before 1.6"] = folder / f"old-{k}.pth"
+        made[f"{name}, before 1.6"].write_bytes(_old(program))
+    inner = honest(folder / "honest.pth")
+    made["a zip bomb"] = packed(folder / "bomb.pth", inner | {"data/0": bytes(500_000_000)}, compression=zipfile.ZIP_DEFLATED)
+    made["a bomb as version"] = packed(
+        folder / "version.pth", inner | {"version": bytes(500_000_000)}, compression=zipfile.ZIP_DEFLATED
+    )
     program = {"data.pkl": b"\x80\x02}." + bytes(500_000_000), "version": b"3\n"}
     made["a bomb in the program"] = packed(folder / "long.pth", program, compression=zipfile.ZIP_DEFLATED)
-    made["a path out of the archive"] = packed(out, honest(out) | {"../../../out": b"x"})
-    with zipfile.ZipFile(packed(outside, honest(outside)), "a") as book:
-        book.writestr("../outside", b"x")
-    made["an entry beside the archive"] = outside
-    with zipfile.ZipFile(packed(twice, honest(twice)), "a") as book, warnings.catch_warnings(action="ignore"):
+    twice = packed(folder / "twice.pth", inner)
+    with zipfile.ZipFile(twice, "a") as book, warnings.catch_warnings(action="ignore"):
         book.writestr("archive/data.pkl", pickles(marker)["os.system"])
     made["two entries of one name"] = twice
-    bare = io.BytesIO()
-    torch.save({"w": torch.ones(2)}, bare)
-    made["no digests"] = folder / "bare.pth"
-    made["no digests"].write_bytes(bare.getvalue())
+    for name in ("os.system", "hex bomb"):
+        front = folder / f"front-{len(made)}.pth"
+        front.write_bytes(_old(pickles(marker)[name]) + (folder / "honest.pth").read_bytes())
+        made[f"{name} in front of an honest zip"] = front
+    os.mkfifo(folder / "fifo.pth")
+    made["a FIFO"], made["a device"] = folder / "fifo.pth", folder / "zero.pth"
+    made["a device"].symlink_to("/dev/zero")
     return made
+
+
+def _old(program: bytes) -> bytes:
+    """A file of the format before torch 1.6 around a program: magic number, protocol, system, program, keys."""
+    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    parts = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, system)]
+    return b"".join(parts) + program + pickle.dumps([], 2)
 
 
 def in_a_child(work: Callable[[], object], megabytes: int = 2_000) -> int:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
-import random
-import zipfile
 from collections import Counter, OrderedDict
-from hashlib import sha256
 
 import numpy
 import pytest
@@ -17,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from corpus import contents, equal
-from helpers import checkpoint, owners
+from helpers import checkpoint
 from helpers.checkpoint import CheckpointError
 
 DTYPES = [
@@ -96,7 +91,9 @@ def test_what_schedulers_and_generators_hold_comes_back(tmp_path):
         "set": {1, 2},
         "shape": torch.Size([2, 3]),
         "p": nn.Parameter(torch.ones(1)),
-        "generators": owners.Generators().state_dict(),
+        "generator": torch.get_rng_state(),
+        "device": torch.device("cpu"),
+        "layout": torch.strided,
         "conj": torch.ones(2, dtype=torch.complex64).conj(),
     }
     loaded = checkpoint.load(checkpoint.save(tmp_path / "odd.pth", contents))
@@ -112,70 +109,83 @@ class Tree(dict):
     """A dict that pickles as a class of its own."""
 
 
-def loop():
-    tree: dict = {}
-    tree["again"] = tree
-    return tree
-
-
 @pytest.mark.parametrize(
     "contents, words",
     [
         (nn.Linear(1, 1), "Got Linear; wanted a dict"),
-        ({"best": numpy.float64(0.5)}, r"Got numpy.float64 at best; .*Save float\(value\)."),
-        ({"run": {"model": nn.Linear(1, 1)}}, "Got torch.nn.modules.linear.Linear at run.model; .*Save its state dict"),
-        ({"w": torch.eye(2).to_sparse()}, "Got a Tensor .* at w; wanted a plain dense tensor"),
-        ({"w": [torch.empty(2, device="meta")]}, r"meta\) at w\[0\]; wanted"),
-        ({"w": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}, "wanted a plain dense tensor"),
-        ({"f": print}, "Got builtins.builtin_function_or_method at f"),
-        ({"b": b"x"}, "Got builtins.bytes at b"),
-        ({("a", 1): 2}, "Got a key of type tuple at the top"),
-        ({"t": loop()}, "contains itself at t.again"),
-        ({"t": Tree(a=1)}, "Got .*Tree at t"),
         (Counter("ab"), "Got Counter; wanted a dict"),
-        ({"w": labelled(torch.ones(1))}, "Got a Tensor with the attribute label at w; .*detach"),
-        ({"w": labelled(nn.Parameter(torch.ones(1)))}, "Got a Parameter with the attribute label at w; .*detach"),
-        ({"s": {torch.ones(1)}}, "Got builtins.set at s"),
-        ({"s": {(1, 2)}}, "Got builtins.set at s"),
-        (
-            {"v": torch.frombuffer(bytearray(10), dtype=torch.uint8)[:8].view(torch.float32)},
-            "Got a view of 10 bytes, no whole number of torch.float32, at v, .*clone",
-        ),
+        ({"best": numpy.float64(0.5)}, r"Got numpy.float64 at best; .*Save float\(value\)."),
+        ({"best": [numpy.ones(2)]}, r"Got numpy.ndarray at best.0; .*Save torch.from_numpy\(value\)."),
+        ({"run": {"model": nn.Linear(1, 1)}}, "Got torch.nn.modules.linear.Linear at run.model; .*Save its state dict"),
+        ({"w": [torch.empty(2, device="meta")]}, r"meta\) at w.0; wanted"),
+        ({"f": print}, "Got builtins.builtin_function_or_method at f"),
+        ({"f": lambda: 1}, "Got builtins.function at f"),
+        ({"b": b"x"}, "Got builtins.bytes at b"),
+        ({"b": bytearray(2)}, "Got builtins.bytearray at b"),
+        ({numpy.float64(2): 2}, "Got numpy.float64 at the top, as a key"),
+        ({"t": Tree(a=1)}, "Got .*Tree at t"),
+        ({"i": [1, 10**700]}, "Got builtins.int at i.1"),
+        ({"w": labelled(torch.ones(1))}, "Got a Tensor .* at w; .*what it is made of"),
+        ({"w": labelled(nn.Parameter(torch.ones(1)))}, "Got a Parameter .* at w; .*what it is made of"),
+        ({"w": torch.empty(2, dtype=torch.uint3)}, "Got a Tensor .*uint3.* at w"),
+        ({"w": torch.eye(2).to_mkldnn()}, "Got a Tensor .*mkldnn.* at w"),
+        ({"s": frozenset("a")}, "Got builtins.frozenset at s"),
+        ({"v": torch.frombuffer(bytearray(10), dtype=torch.uint8)[:8].view(torch.float32)}, "Got a Tensor .* at v"),
     ],
 )
 def test_what_can_not_come_back_is_refused(tmp_path, contents, words):
-    with pytest.raises((TypeError, ValueError), match=words):
+    with pytest.raises(TypeError, match=words):
         checkpoint.save(tmp_path / "run.pth", contents)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_digests_are_those_of_the_entries_in_the_zip(tmp_path):
-    path = checkpoint.save(tmp_path / "run.pth", contents(0))
-    said = json.loads(torch.load(path, weights_only=True)._seal)
-    assert (said["torch"], said["name"]) == (torch.__version__, "run.pth")
-    with zipfile.ZipFile(path) as book:
-        assert said["storages"] == [sha256(book.read(f"archive/data/{k}")).hexdigest() for k in range(len(said["storages"]))]
-        assert f"archive/data/{len(said['storages'])}" not in book.namelist()
+def test_a_freed_storage_is_refused(tmp_path):
+    freed = torch.ones(100)
+    freed.untyped_storage().resize_(0)
+    with pytest.raises(TypeError, match="Got a Tensor .* at w"):
+        checkpoint.save(tmp_path / "run.pth", {"w": freed})
+
+
+ODD = {
+    "sparse": lambda: torch.eye(3).to_sparse(),
+    "csr": lambda: torch.eye(3).to_sparse_csr(),
+    "bsr": lambda: torch.eye(4).to_sparse_bsr((2, 2)),
+    "quantised": lambda: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
+    "nested": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+    "a text like a pickle": lambda: "cos\nsystem\n",
+    "a lone surrogate": lambda: "\ud800",
+    "tuples as keys": lambda: {("a", (1, 2)): 3},
+    "many pairs": lambda: tuple((k, k) for k in range(3_000)),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.filterwarnings("ignore")
+def test_what_torch_gives_back_is_taken(tmp_path, name):
+    value = ODD[name]()
+    loaded = checkpoint.load(checkpoint.save(tmp_path / "odd.pth", {"v": value}))["v"]
+    if isinstance(value, torch.Tensor):
+        assert loaded.layout == value.layout and loaded.dtype == value.dtype and str(loaded) == str(value)
+    else:
+        assert loaded == value
+
+
+def test_a_value_that_contains_itself_comes_back_so(tmp_path):
+    tree: dict = {"again": []}
+    tree["again"].append(tree)
+    loaded = checkpoint.load(checkpoint.save(tmp_path / "loop.pth", tree))
+    assert loaded["again"][0] is loaded
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(CheckpointError, match="Could not save 'deep.pth': .*recursion"):
+        checkpoint.save(tmp_path / "deep.pth", {"deep": deep})
 
 
 def test_a_bare_state_dict_keeps_what_it_remembers_beside_its_keys(tmp_path):
     state = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).state_dict()
     for loaded in (checkpoint.load(checkpoint.save(tmp_path / "weights.pth", state)), torch.load(tmp_path / "weights.pth")):
         assert type(loaded) is OrderedDict and equal(loaded, state) and loaded._metadata == state._metadata
-    state._metadata["1"]["version"] = 1
-    again = checkpoint.load(checkpoint.save(tmp_path / "weights.pth", state))
-    assert again._metadata["1"] == {"version": 1} and not hasattr(again, "_seal")
-
-
-def test_what_torch_has_read_can_be_saved_again(tmp_path):
-    one = checkpoint.save(tmp_path / "one.pth", contents(0))
-    two = checkpoint.save(tmp_path / "two.pth", torch.load(one, weights_only=True))
-    assert equal(dict(checkpoint.load(two)), contents(0))
-    changed = torch.load(one, weights_only=True)
-    changed["model"]["0.weight"][0, 0] += 1
-    torch.save(changed, one)
-    with pytest.raises(CheckpointError, match="'one.pth' is damaged: the numbers of model.0.weight differ"):
-        checkpoint.load(one)
 
 
 def test_one_list_in_two_places_stays_one(tmp_path):
@@ -184,28 +194,26 @@ def test_one_list_in_two_places_stays_one(tmp_path):
     assert loaded["a"] is loaded["b"] is loaded["c"][0] is not loaded["c"][1]
 
 
-def test_generators_go_on_where_they_stood():
-    held = owners.Generators().state_dict()
-    one = (random.random(), numpy.random.rand(), torch.rand(1).item())
-    owners.Generators().load_state_dict(held)
-    assert (random.random(), numpy.random.rand(), torch.rand(1).item()) == one
+def test_whatever_torch_wrote_is_loaded(tmp_path):
+    for k, written in enumerate((torch.ones(3), [torch.ones(1)], contents(2))):
+        torch.save(written, tmp_path / f"{k}.pth")
+        assert equal(checkpoint.load(tmp_path / f"{k}.pth"), written)
 
 
-def test_a_bare_torch_file_is_told_apart(tmp_path):
-    torch.save({"w": torch.ones(1)}, tmp_path / "bare.pth")
-    with pytest.raises(CheckpointError, match="has no digests to check it by.*weights_only=True"):
-        checkpoint.load(tmp_path / "bare.pth")
-
-
-def test_a_long_save_shows_its_progress(tmp_path, monkeypatch):
-    shown = io.StringIO()
-    real = checkpoint._Bar
-
-    def bar(**named):
-        assert named.pop("delay") == 2
-        return real(**named, file=shown, mininterval=0)
-
-    monkeypatch.setattr(checkpoint, "_Bar", bar)
-    monkeypatch.setattr(checkpoint, "SMALL", 1000)
-    checkpoint.load(checkpoint.save(tmp_path / "run.pth", {"w": torch.ones(1000)}))
-    assert "saving run.pth" in shown.getvalue() and "checking run.pth" in shown.getvalue()
+@pytest.mark.parametrize(
+    "save, words",
+    [
+        (lambda path: torch.save(nn.Linear(1, 1), path), "asks to import torch.nn.modules.linear.Linear, which can run code"),
+        (lambda path: torch.save({"best": numpy.float64(1)}, path), r"holds a NumPy value .*save float\(value\)"),
+        (lambda path: torch.save({"b": b"x"}, path), "calls _codecs.encode, which can take any memory"),
+        (lambda path: torch.jit.save(torch.jit.script(nn.Linear(1, 1)), path), "is a TorchScript archive.*torch.jit.load"),
+        (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "is a Git LFS pointer"),
+        (lambda path: numpy.savez(path.open("wb"), a=numpy.ones(1)), "is an archive of NumPy arrays"),
+        (lambda path: path.touch(), "is empty, as a save that was interrupted"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_no_checkpoint_of_tensors_is_named(tmp_path, save, words):
+    save(tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=f"^'model.pth' {words}"):
+        checkpoint.load(tmp_path / "model.pth")
