@@ -87,10 +87,13 @@ def _refuse(answer: Any) -> str | None:
         hostile_file(folder / "hostile.pth", marker)
         (folder / "cut.pth").write_bytes(good.read_bytes()[:4000])
         (folder / "text.pth").write_text("not weights")
+        flipped = bytearray(good.read_bytes())
+        flipped[flipped.index(_weights()["bias"].numpy().tobytes())] ^= 1
+        (folder / "flipped.pth").write_bytes(flipped)
         given = answer(good)
         if not isinstance(given, dict) or any(not torch.equal(given.get(k, torch.empty(0)), t) for k, t in _weights().items()):
             return "A good file should come back as its dict of tensors."
-        for bad in ("hostile.pth", "cut.pth", "text.pth", "missing.pth"):
+        for bad in ("hostile.pth", "cut.pth", "text.pth", "missing.pth", "flipped.pth"):
             try:
                 answer(folder / bad)
             except ValueError as error:
@@ -102,7 +105,8 @@ def _refuse(answer: Any) -> str | None:
                 return f"{bad} raised {type(error).__name__} from inside torch; wanted your own ValueError."
             else:
                 ran = " It was run: a folder was made." if marker.exists() else ""
-                return f"{bad} was not refused.{ran}"
+                bit = " One bit of bias differs: ask testzip() before you load." if bad == "flipped.pth" else ""
+                return f"{bad} was not refused.{ran}{bit}"
     return None
 
 
@@ -203,6 +207,7 @@ refuse = Exercise(
     "One kind of error for every bad file, with its name; nothing in it is run.",
     (
         "torch.load(path, weights_only=True) inside try.",
+        "Before it, inside the same try: zipfile.ZipFile(path).testzip() names a damaged entry.",
         "Truncated, text, hostile and missing files raise different exceptions: catch Exception.",
         'raise ValueError(f"{path.name}: … {error}") from error',
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from pathlib import Path
 
 import torch
@@ -292,6 +293,14 @@ LESSON_07 = [
 
 def read(path):
     try:
+        assert zipfile.ZipFile(path).testzip() is None
+        return torch.load(path, weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path.name}: {error}") from error
+
+
+def read_untested(path):
+    try:
         return torch.load(path, weights_only=True)
     except Exception as error:
         raise ValueError(f"{path.name}: {error}") from error
@@ -367,6 +376,7 @@ LESSON_08 = [
             (read_trusting, "was run: a folder was made"),
             (read_nameless, "does not name the file"),
             (read_plainly, "from inside torch"),
+            (read_untested, "flipped.pth was not refused. One bit of bias differs"),
             (read_nothing, "come back as its dict"),
             (None, "You gave NoneType"),
         ],
