@@ -25,7 +25,7 @@ from torch import Tensor
 from helpers import files, owners, pickles
 
 _CONTAINERS = (dict, OrderedDict, Counter, list, tuple, torch.Size)
-_LONGEST_INT, _LONGEST_REASON = 2_032, 160
+_SMALL, _LONGEST_INT, _LONGEST_REASON = 1 << 20, 2_032, 160
 
 
 class CheckpointError(Exception):
@@ -78,7 +78,8 @@ def load(path: str | Path, into: Mapping[str, Any] | None = None) -> Any:
     """
     try:
         with files.open_file(path) as file:
-            contents = _read(file, Path(path).name)
+            small = os.fstat(file.fileno()).st_size <= _SMALL
+            contents = _read(io.BytesIO(file.read()) if small else file, Path(path).name)
     except (OSError, ValueError):
         raise CheckpointError(files.read_header(path).words) from None
     try:
