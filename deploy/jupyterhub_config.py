@@ -1,4 +1,4 @@
-"""JupyterHub for one class on one machine. `deploy/class.py` starts it and sets the environment that it reads.
+"""JupyterHub for one class on one machine. `deploy/classroom.py` starts it and sets the environment that it reads.
 
 Options: https://jupyterhub.readthedocs.io, pages on LocalProcessSpawner, Authenticator and services.
 """

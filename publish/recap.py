@@ -8,7 +8,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 from playwright.sync_api import sync_playwright
 
-from publish import cells, site
+from publish import blocks, site
 from publish.chromium import chromium, launch
 from publish.lessons import Lesson
 from publish.site import STATIC
@@ -27,7 +27,7 @@ def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
 
 def recap(lesson: Lesson) -> list[NotebookNode]:
     """The cells under "In one screen", without their code. Raises ValueError if the lesson has no such section."""
-    all_cells, found = cells.replaced(lesson, deck=True).cells, []
+    all_cells, found = blocks.replaced(lesson, deck=True).cells, []
     starts = [k for k, cell in enumerate(all_cells) if cell.source.startswith("## In one screen")]
     if not starts:
         raise ValueError(f"{lesson.path.name} has no section 'In one screen'.")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from publish import cells, site
+from publish import blocks, site
 from publish.lessons import Lesson
 from publish.site import STATIC
 
@@ -46,7 +46,7 @@ def reveal() -> Path:
 def columns(lesson: Lesson) -> list[list[list[NotebookNode]]]:
     """The cells of each slide: a column begins at `slide`, a slide below it at `subslide`; `skip` and `notes` are left out."""
     found: list[list[list[NotebookNode]]] = []
-    for cell in cells.replaced(lesson, deck=True).cells:
+    for cell in blocks.replaced(lesson, deck=True).cells:
         kind = cell.metadata.get("slideshow", {}).get("slide_type", "-")
         if kind in ("skip", "notes"):
             continue

@@ -42,7 +42,7 @@ def serious(page: Page, where: str = "body", rules: list[str] | None = None) -> 
     }
 
 
-class Lab:
+class JupyterLab:
     """A JupyterLab server on loopback over a trusted copy of the notebooks, without a token, in `folder`."""
 
     def __init__(self, folder: Path) -> None:
@@ -110,10 +110,10 @@ class Lab:
         self.log.close()
 
 
-class Lesson:
+class OpenNotebook:
     """One notebook open in JupyterLab, alone on the screen."""
 
-    def __init__(self, page: Page, lab: Lab, name: str) -> None:
+    def __init__(self, page: Page, lab: JupyterLab, name: str) -> None:
         self.page = page
         self.errors: list[str] = []
         page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)

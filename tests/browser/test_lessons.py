@@ -11,7 +11,7 @@ import pytest
 from controls import MOVES
 from helpers.quiz import Exercise, Prediction
 from helpers.scenes import symptoms
-from lab import Lesson, serious
+from lab import OpenNotebook, serious
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 LESSONS = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
@@ -21,7 +21,7 @@ LESSONS = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 def lesson(request, browser, lab):
     """A lesson opened on a page of its own, not run yet; the tests below use it in their order."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    opened = Lesson(page, lab, request.param)
+    opened = OpenNotebook(page, lab, request.param)
     opened.name = request.param
     yield opened
     opened.shut_down()
@@ -146,7 +146,7 @@ def test_restart_and_run_again(lesson):
 @pytest.fixture(scope="module")
 def start(browser, lab):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    opened = Lesson(page, lab, "00_start_here")
+    opened = OpenNotebook(page, lab, "00_start_here")
     opened.run_all()
     yield opened
     opened.shut_down()

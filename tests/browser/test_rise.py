@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from controls import title
 from helpers import scenes
-from lab import Lesson
+from lab import OpenNotebook
 
 
 def test_a_flipbook_and_a_prediction_work_on_their_slides(browser, lab):
     context = browser.new_context(viewport={"width": 1280, "height": 720})
-    lesson = Lesson(context.new_page(), lab, "02_read_the_state_dict")
+    lesson = OpenNotebook(context.new_page(), lab, "02_read_the_state_dict")
     lesson.run_all()
     lesson.command("docmanager:save")
     lesson.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")

@@ -37,7 +37,7 @@ def reachable():
 def room(reachable):
     from measure import OpenClass
 
-    subprocess.run([sys.executable, str(DEPLOY / "class.py"), f"--users={USERS}", f"--prefix={PREFIX}", "--remove"], check=True)
+    subprocess.run([sys.executable, str(DEPLOY / "classroom.py"), f"--users={USERS}", f"--prefix={PREFIX}", "--remove"], check=True)
     with OpenClass(USERS, PREFIX, 18200, "--memory=1200") as opened:
         yield opened
     assert opened.process.returncode == 0 and not opened.left, f"the class did not end by itself: {opened.left}"

@@ -21,7 +21,7 @@ ONE, TWO = f"{PREFIX}01", f"{PREFIX}02"
 
 def python(*arguments, **environment):
     return subprocess.run(
-        [sys.executable, str(DEPLOY / "class.py"), *arguments],
+        [sys.executable, str(DEPLOY / "classroom.py"), *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, "CLASS_PASSWORD": "", **environment},

@@ -117,7 +117,7 @@ def test_make_test_installs_the_rest_once(clone):
     planned = make(clone, "-n", "test", f"PYTHON={sys.executable}").stdout
     assert "-r requirements-dev.txt" in planned and planned.strip().endswith("tests/run.py")
     (clone / ".venv").mkdir(exist_ok=True)
-    for stamp in (".learner", ".teacher", ".developer"):
+    for stamp in (".lab", ".teach", ".dev"):
         (clone / ".venv" / stamp).touch()
     again = make(clone, "-n", "test", f"PYTHON={sys.executable}").stdout
     assert "requirements" not in again and again.strip().endswith(".venv/bin/python tests/run.py")
