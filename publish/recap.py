@@ -10,13 +10,17 @@ from playwright.sync_api import sync_playwright
 
 from publish import blocks, site
 from publish.chromium import chromium, launch
+from publish.folder import emptied
 from publish.lessons import Lesson
 from publish.site import STATIC
 
 
 def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
-    """Writes `recap.pdf`, one page of A3, into `out`. Raises RuntimeError if there is no Chromium on the PATH."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Writes `recap.pdf`, one page of A3, into `out`, which is emptied first.
+
+    Raises RuntimeError if there is no Chromium on the PATH, and FileExistsError as `folder.check`.
+    """
+    emptied(out)
     parts = [(lesson.title, site.body(lesson, recap(lesson))) for lesson in lessons if "/" not in lesson.page]
     page = out / "recap.html"
     style = (STATIC / "page.css").read_text(encoding="utf-8") + (STATIC / "recap.css").read_text(encoding="utf-8")

@@ -14,15 +14,16 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
 from publish import blocks
+from publish.folder import emptied
 from publish.lessons import ROOT, Lesson
 
 STATIC = Path(__file__).parent / "static"
 
 
 def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
-    """Writes the whole site into `out`, which is emptied first, and returns the pages."""
+    """Writes the whole site into `out`, which is emptied first, and returns the pages. Raises FileExistsError as `folder.check`."""
     page_of = template("page.html.j2")
-    shutil.rmtree(out, ignore_errors=True)
+    emptied(out)
     pages = []
     for lesson in lessons:
         page = out / lesson.page

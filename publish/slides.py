@@ -11,15 +11,15 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from publish import blocks, site
+from publish.folder import emptied
 from publish.lessons import Lesson
 from publish.site import STATIC
 
 
 def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
-    """Writes a deck for each lesson into `out`, which is emptied first, and returns the decks."""
+    """Writes a deck for each lesson into `out`, which is emptied first, and returns the decks. Raises FileExistsError as `folder.check`."""
     deck_of = site.template("deck.html.j2")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    emptied(out)
     decks = []
     for lesson in lessons:
         if "/" in lesson.page:
