@@ -17,7 +17,7 @@ LESSON := notebooks/00_start_here.ipynb
 
 lab: $(VENV)/.lab $(if $(filter yes,$(TEACH)),$(VENV)/.teach)
 	find notebooks -name '*.ipynb' -not -path '*/.*' -exec $(BIN)/jupyter trust {} +
-	$(BIN)/jupyter lab --port=$(PORT) $(if $(filter no,$(BROWSER)),--no-browser) $(LAB_FLAGS) $(LESSON)
+	$(BIN)/jupyter lab --allow-root --port=$(PORT) $(if $(filter no,$(BROWSER)),--no-browser) $(LAB_FLAGS) $(LESSON)
 
 test: $(VENV)/.dev
 	$(BIN)/python tests/run.py

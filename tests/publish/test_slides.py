@@ -20,7 +20,6 @@ def test_no_slide_overflows(page, decks, name):
     page.wait_for_function("() => Reveal.isReady()")
     total, seen = page.evaluate("() => Reveal.getTotalSlides()"), 0
     while True:
-        page.wait_for_timeout(40)
         height, width, out, words, cut, scale = page.evaluate(OVER)
         where = (name, page.evaluate("() => Reveal.getIndices()"))
         assert height <= 720 and width <= 1280 and out == [] and cut == 0, where
