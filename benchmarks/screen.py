@@ -15,7 +15,7 @@ from publish.chromium import launch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "browser"))
 
-from lab import JupyterLab, OpenNotebook  # noqa: E402
+from lab import JupyterLab, OpenNotebook
 
 SETUP = """
 %matplotlib inline

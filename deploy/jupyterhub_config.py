@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from learners import KeyAuthenticator, LimitedSpawner  # noqa: E402
+from learners import KeyAuthenticator, LimitedSpawner
 
 c = get_config()  # noqa: F821
 run, bin_folder = Path(os.environ["CLASS_RUN"]), Path(sys.executable).parent

@@ -125,10 +125,8 @@ async def together(room: OpenClass) -> list[list[float]]:
 
 def main(counts: list[int]) -> None:
     """One table line for each number of learners."""
-    print(
-        "| learners at once | server ready, median / last | lesson 03 run, median / last | slider, median / last | memory a learner |"
-    )
-    print("|---|---|---|---|---|")
+    columns = ("learners at once", *(f"{what}, median / last" for what in ("server ready", "lesson 03 run", "slider")))
+    print(f"| {' | '.join(columns)} | memory a learner |\n|---|---|---|---|---|")
     for count in tqdm(counts, "classes"):
         with OpenClass(count, PREFIX, 18100) as room:
             columns = list(zip(*asyncio.run(together(room))))

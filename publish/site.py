@@ -21,7 +21,10 @@ STATIC = Path(__file__).parent / "static"
 
 
 def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
-    """Writes the whole site into `out`, which is emptied first, and returns the pages. Raises FileExistsError as `folder.check`."""
+    """Writes the whole site into `out`, which is emptied first, and returns the pages.
+
+    Raises FileExistsError as `folder.check`.
+    """
     page_of = template("page.html.j2")
     emptied(out)
     pages = []

@@ -17,7 +17,10 @@ from publish.site import STATIC
 
 
 def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
-    """Writes a deck for each lesson into `out`, which is emptied first, and returns the decks. Raises FileExistsError as `folder.check`."""
+    """Writes a deck for each lesson into `out`, which is emptied first, and returns the decks.
+
+    Raises FileExistsError as `folder.check`.
+    """
     deck_of = site.template("deck.html.j2")
     emptied(out)
     decks = []

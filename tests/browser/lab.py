@@ -65,28 +65,13 @@ class JupyterLab:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.log = open(folder / "lab.log", "w")
-        self.server = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "jupyter",
-                "lab",
-                "--no-browser",
-                "--allow-root",
-                "--ip=127.0.0.1",
-                f"--port={self.port}",
-                "--IdentityProvider.token=",
-                "--ServerApp.password=",
-                f"--ServerApp.root_dir={folder}",
-                "--expose-app-in-browser",
-                f"--LabApp.app_settings_dir={settings}",
-            ],
-            cwd=folder,
-            env=self.env,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-        )
+        command = [
+            *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
+            *("--IdentityProvider.token=", "--ServerApp.password=", "--expose-app-in-browser"),
+            *(f"--port={self.port}", f"--ServerApp.root_dir={folder}", f"--LabApp.app_settings_dir={settings}"),
+        ]
+        with open(folder / "lab.log", "w") as log:
+            self.server = subprocess.Popen(command, cwd=folder, env=self.env, stdout=log, stderr=subprocess.STDOUT)
         until(self._answers, (folder / "lab.log").read_text)
 
     def _answers(self) -> bool:
@@ -105,7 +90,6 @@ class JupyterLab:
         """Ends the server and its kernels."""
         self.server.terminate()
         self.server.wait()
-        self.log.close()
 
 
 class OpenNotebook:
@@ -142,7 +126,7 @@ class OpenNotebook:
         until(lambda: None not in self.counts() and self.kernel() == "idle", self.counts)
 
     def kernel(self) -> str:
-        """What the kernel does: idle, busy, restarting, …"""
+        """What the kernel does: idle, busy, restarting or another of Jupyter's words."""
         return self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status")
 
     def counts(self) -> list[int | None]:

@@ -84,7 +84,7 @@ def test_only_the_own_key_opens_and_all_listens_on_loopback(room):
     assert bound and bound <= {"127.0.0.1", "::1"}
 
 
-STEAL = f"""
+STEAL = """
 import os, pathlib, signal
 def tried(work):
     try:
@@ -92,7 +92,7 @@ def tried(work):
     except OSError as error:
         return type(error).__name__
     return "done"
-{{}}
+{}
 """
 
 
@@ -163,9 +163,9 @@ async def becomes(condition, otherwise):
 
 @contextmanager
 def impatient_guard(room):
-    """A second guard for the second learner, who is held above a twentieth of a core: with every core of the machine
+    """A second guard, for the second learner, who is held above a twentieth of a core.
 
-    busy, nobody comes above the class's own limit.
+    While every core of the machine is busy, nobody comes above the class's own limit.
     """
     (own,) = [child for child in psutil.Process(room.process.pid).children() if str(DEPLOY / "guard.py") in child.cmdline()]
     assert own.cmdline()[-2 - USERS :][:2] == ["1200", "1.5"]
