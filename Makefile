@@ -12,15 +12,24 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 LESSON := notebooks/00_start_here.ipynb
 
-.PHONY: lab test bench refresh site slides recap class check-python
+TORCH ?=
+OTHER := $(if $(TORCH),$(VENV)-torch-$(TORCH))
+
+.PHONY: lab check test notebooks bench refresh site slides recap class check-python
 .DEFAULT_GOAL := lab
 
 lab: $(VENV)/.lab $(if $(filter yes,$(TEACH)),$(VENV)/.teach)
 	find notebooks -name '*.ipynb' -not -path '*/.*' -exec $(BIN)/jupyter trust {} +
 	$(BIN)/jupyter lab --allow-root --port=$(PORT) $(if $(filter no,$(BROWSER)),--no-browser) $(LAB_FLAGS) $(LESSON)
 
+check: $(VENV)/.dev
+	$(BIN)/python tests/run.py quick
+
 test: $(VENV)/.dev
 	$(BIN)/python tests/run.py
+
+notebooks: $(if $(TORCH),$(OTHER)/.notebooks,$(VENV)/.dev)
+	$(if $(TORCH),$(OTHER),$(VENV))/bin/python tests/run.py notebooks
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
@@ -58,3 +67,12 @@ $(VENV)/.class: requirements-class.txt $(VENV)/.lab
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.teach
 	$(PIP) install $(INDEX) -r requirements-dev.txt
 	touch $@
+
+ifneq ($(TORCH),)
+$(OTHER)/.notebooks: requirements.txt requirements-dev.txt pyproject.toml | check-python
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	{ sed 's/^torch==.*/torch==$(TORCH)/' requirements.txt; grep -E '^pytest(-xdist)?==' requirements-dev.txt; } > $(@D)/requirements.txt
+	$(@D)/bin/python -m pip --disable-pip-version-check install $(INDEX) -r $(@D)/requirements.txt
+	$(@D)/bin/python -m pip --disable-pip-version-check install --no-deps --editable .
+	touch $@
+endif
