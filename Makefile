@@ -69,9 +69,12 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.teach
 	touch $@
 
 ifneq ($(TORCH),)
-$(OTHER)/.notebooks: requirements.txt requirements-dev.txt pyproject.toml | check-python
+$(OTHER)/requirements.txt: requirements.txt requirements-dev.txt
+	mkdir -p $(@D)
+	{ sed 's/^torch==.*/torch==$(TORCH)/' requirements.txt; grep -E '^pytest(-xdist)?==' requirements-dev.txt; } > $@
+
+$(OTHER)/.notebooks: $(OTHER)/requirements.txt pyproject.toml | check-python
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
-	{ sed 's/^torch==.*/torch==$(TORCH)/' requirements.txt; grep -E '^pytest(-xdist)?==' requirements-dev.txt; } > $(@D)/requirements.txt
 	$(@D)/bin/python -m pip --disable-pip-version-check install $(INDEX) -r $(@D)/requirements.txt
 	$(@D)/bin/python -m pip --disable-pip-version-check install --no-deps --editable .
 	touch $@

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from patience import until
+from run import layers
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKE = shutil.which("make")
@@ -161,6 +162,30 @@ def test_make_test_installs_the_rest_once(clone):
     assert "requirements" not in again and again.strip().endswith(".venv/bin/python tests/run.py")
 
 
+def test_another_torch_gets_an_environment_of_its_own(clone, tmp_path):
+    venv = f"VENV={tmp_path / 'venv'}"
+    assert make(clone, f"{tmp_path}/venv-torch-2.12.1/requirements.txt", "TORCH=2.12.1", venv).returncode == 0
+    wanted = Path(tmp_path / "venv-torch-2.12.1" / "requirements.txt").read_text().splitlines()
+    here = (ROOT / "requirements.txt").read_text().replace("torch==2.13.0", "torch==2.12.1").splitlines()
+    assert wanted[: len(here)] == here and [line.partition("==")[0] for line in wanted[len(here) :]] == [
+        "pytest",
+        "pytest-xdist",
+    ]
+    planned = make(clone, "-n", "notebooks", "TORCH=2.12.1", venv, f"PYTHON={sys.executable}").stdout
+    assert f"pip --disable-pip-version-check install  -r {tmp_path}/venv-torch-2.12.1/requirements.txt" in planned
+    assert planned.strip().endswith(f"{tmp_path}/venv-torch-2.12.1/bin/python tests/run.py notebooks")
+    plain = make(clone, "-n", "notebooks", venv, f"PYTHON={sys.executable}").stdout
+    assert plain.strip().endswith(f"{tmp_path}/venv/bin/python tests/run.py notebooks") and "venv-torch" not in plain
+
+
+def test_every_test_is_in_a_layer():
+    called = [argument for layer in layers(ROOT / "variants").values() for call in layer.calls for argument in call]
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        assert str(path.parent.relative_to(ROOT)) in called, path
+    assert "notebooks" in called and str(ROOT / "variants") in called
+    assert {"ruff", "mypy"} <= set(called)
+
+
 def test_a_missing_python_is_named(tmp_path, clone):
     done = make(clone, "lab", "PYTHON=python-of-tomorrow", f"VENV={tmp_path / 'venv'}")
     assert done.returncode and "python-of-tomorrow is missing. Install Python 3.11 or newer" in done.stderr
@@ -196,7 +221,7 @@ def test_port_and_browser_reach_jupyter(tmp_path, clone):
     planned = make(
         clone, "-n", "lab", f"PYTHON={sys.executable}", f"VENV={tmp_path / 'venv'}", "PORT=9000", "BROWSER=no"
     ).stdout
-    assert re.search(r"jupyter lab --port=9000 --no-browser +notebooks/00_start_here\.ipynb", planned)
+    assert re.search(r"jupyter lab --allow-root --port=9000 --no-browser +notebooks/00_start_here\.ipynb", planned)
     assert "--no-browser" not in make(clone, "-n", "lab", f"PYTHON={sys.executable}", f"VENV={tmp_path / 'v'}").stdout
 
 
