@@ -33,7 +33,8 @@ def serious(page: Page, where: str = "body", rules: list[str] | None = None) -> 
     """What axe-core calls serious or critical below the selector: rule → the elements that break it; all rules, or some."""
     page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate(
-        "([where, rules]) => axe.run({include: where, exclude: ['svg *']},{preload: false, ...(rules && {runOnly: rules})})",
+        "([where, rules]) => axe.run({include: where, exclude: ['svg *']},"
+        "{preload: false, resultTypes: ['violations'], ...(rules && {runOnly: rules})})",
         [where, rules],
     )["violations"]
     return {
