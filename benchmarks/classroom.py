@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
+
+from tqdm import tqdm
 
 from benchmarks.measure import Line, middle
 
@@ -48,10 +50,13 @@ async def _story(room: OpenClass) -> tuple[list[float], list[float], float]:
 
 
 def measure() -> list[Line]:
-    """Nothing where no class can be opened: it takes root on Linux."""
-    if sys.platform != "linux" or os.geteuid():
-        return []
-    with OpenClass(2, "benched", 18300) as room:
+    """Nothing, and why, where no class can be opened."""
+    with ExitStack() as opened:
+        try:
+            room = opened.enter_context(OpenClass(2, "benched", 18300))
+        except RuntimeError as refused:
+            tqdm.write(f"The class was not measured: {refused}")
+            return []
         before, during, cores = asyncio.run(_story(room))
     ratio = middle(during) / middle(before)
     return [

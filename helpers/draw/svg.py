@@ -179,13 +179,9 @@ def box(
 
 
 def arrow(x1: float, y1: float, x2: float, y2: float, color: str = SOFT) -> str:
-    """A straight arrow along one axis."""
-    if x1 == x2:
-        tip = 8 if y2 > y1 else -8
-        line, head = f"V{number(y2 - tip)}", f"l-5 {-tip}h10z"
-    else:
-        tip = 8 if x2 > x1 else -8
-        line, head = f"L{number(x2 - tip)} {number(y2)}", f"l{-tip} -5v10z"
+    """A straight arrow to the left, to the right or down."""
+    tip = 0 if x1 == x2 else 8 if x2 > x1 else -8
+    line, head = (f"L{number(x2 - tip)} {number(y2)}", f"l{-tip} -5v10z") if tip else (f"V{number(y2 - 8)}", "l-5 -8h10z")
     return el("path", d=f"M{number(x1)} {number(y1)}{line}", stroke=color, stroke_width=1.8, fill="none") + el(
         "path", d=f"M{number(x2)} {number(y2)}{head}", fill=color
     )
