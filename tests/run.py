@@ -55,10 +55,10 @@ def layers(variants: Path) -> dict[str, Layer]:
             [[*PYTEST, str(variants), *NBVAL, *outside]], plainest
         ),
         "faults": Layer([[*PYTEST, "tests/faults", *TWO]]),
+        "site and slides": Layer([[*PYTEST, "tests/publish", *TWO]], ONE_THREAD),
         "browser": Layer([[*PYTEST, "tests/browser"]], waits=True),
         "front door": Layer([[*PYTEST, "tests/front_door"]], waits=True),
         "class": Layer([[*PYTEST, "tests/deploy"]], waits=True),
-        "site and slides": Layer([[*PYTEST, "tests/publish"]], ONE_THREAD, waits=True),
     }
 
 
