@@ -69,6 +69,7 @@ class JupyterLab:
         command = [
             *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
             *("--IdentityProvider.token=", "--ServerApp.password=", "--expose-app-in-browser"),
+            "--ServerApp.tornado_settings={'page_config_data': {'buildCheck': False, 'buildAvailable': False}}",
             *(f"--port={self.port}", f"--ServerApp.root_dir={folder}", f"--LabApp.app_settings_dir={settings}"),
         ]
         with open(folder / "lab.log", "w") as log:
