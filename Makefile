@@ -12,49 +12,70 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 LESSON := notebooks/00_start_here.ipynb
 
-.PHONY: lab test bench refresh site slides recap class check-python
+TORCH ?=
+OTHER := $(if $(TORCH),$(VENV)-torch-$(TORCH))
+
+.PHONY: lab check test notebooks bench refresh site slides recap class check-python
 .DEFAULT_GOAL := lab
 
-lab: $(VENV)/.learner $(if $(filter yes,$(TEACH)),$(VENV)/.teacher)
+lab: $(VENV)/.lab $(if $(filter yes,$(TEACH)),$(VENV)/.teach)
 	find notebooks -name '*.ipynb' -not -path '*/.*' -exec $(BIN)/jupyter trust {} +
-	$(BIN)/jupyter lab --port=$(PORT) $(if $(filter no,$(BROWSER)),--no-browser) $(LAB_FLAGS) $(LESSON)
+	$(BIN)/jupyter lab --allow-root --port=$(PORT) $(if $(filter no,$(BROWSER)),--no-browser) $(LAB_FLAGS) $(LESSON)
 
-test: $(VENV)/.developer
+check: $(VENV)/.dev
+	$(BIN)/python tests/run.py quick
+
+test: $(VENV)/.dev
 	$(BIN)/python tests/run.py
 
-bench: $(VENV)/.developer
+notebooks: $(if $(TORCH),$(OTHER)/.notebooks,$(VENV)/.dev)
+	$(if $(TORCH),$(OTHER),$(VENV))/bin/python tests/run.py notebooks
+
+bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
-refresh: $(VENV)/.developer
+refresh: $(VENV)/.dev
 	$(BIN)/python tests/notebooks/refresh.py
 
-site slides recap: $(VENV)/.developer
+site slides recap: $(VENV)/.dev
 	$(BIN)/python -m publish $@
 
 class: $(VENV)/.class
-	$(BIN)/python deploy/class.py --users=$(USERS) --bind=$(BIND) --port=$(CLASS_PORT) $(CLASS_FLAGS)
+	$(BIN)/python deploy/classroom.py --users=$(USERS) --bind=$(BIND) --port=$(CLASS_PORT) $(CLASS_FLAGS)
 
 check-python:
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "$(PYTHON) is missing. Install Python 3.11 or newer, or name it: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11. Install Python 3.11 or newer, or name it: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 
-$(VENV)/.learner: requirements.txt pyproject.toml | check-python
+$(VENV)/.lab: requirements.txt pyproject.toml | check-python
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install $(INDEX) -r requirements.txt
 	$(PIP) install --no-deps --editable .
 	touch $@
 
-$(VENV)/.teacher: requirements-teach.txt $(wildcard deploy/rise/*.json deploy/rise/static/*) $(VENV)/.learner
+$(VENV)/.teach: requirements-teach.txt $(wildcard deploy/rise/*.json deploy/rise/static/*) $(VENV)/.lab
 	$(PIP) install $(INDEX) -r requirements-teach.txt
 	mkdir -p $(VENV)/share/jupyter/labextensions/rise-widgets
 	cp -R deploy/rise/. $(VENV)/share/jupyter/labextensions/rise-widgets/
 	touch $@
 
-$(VENV)/.class: requirements-class.txt $(VENV)/.learner
+$(VENV)/.class: requirements-class.txt $(VENV)/.lab
 	$(PIP) install $(INDEX) -r requirements-class.txt
 	touch $@
 
-$(VENV)/.developer: requirements-dev.txt $(VENV)/.teacher
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.teach
 	$(PIP) install $(INDEX) -r requirements-dev.txt
 	touch $@
+
+ifneq ($(TORCH),)
+$(OTHER)/requirements.txt: requirements.txt requirements-dev.txt
+	mkdir -p $(@D)
+	{ sed 's/^torch==.*/torch==$(TORCH)/' requirements.txt; grep -E '^pytest(-xdist)?==' requirements-dev.txt; } > $@
+
+$(OTHER)/.notebooks: $(OTHER)/requirements.txt pyproject.toml | check-python
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install $(INDEX) -r $(@D)/requirements.txt
+	$(@D)/bin/python -m pip --disable-pip-version-check install --no-deps --editable .
+	touch $@
+endif

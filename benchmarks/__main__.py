@@ -11,7 +11,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import checkpoints, kernels, listing, pages, screen
+from benchmarks import checkpoints, classroom, kernels, listing, pages, screen, setup
 from benchmarks.measure import Line
 from publish.chromium import chromium
 
@@ -56,6 +56,8 @@ def main() -> int:
         + listing.four_gibibytes()
         + checkpoints.measure()
         + kernels.measure()
+        + setup.measure()
+        + classroom.measure()
     )
     text = f"{HEAD}{machine()}\n{table(lines)}"
     README.write_text(text, encoding="utf-8")

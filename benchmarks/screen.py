@@ -15,7 +15,7 @@ from publish.chromium import launch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "browser"))
 
-from lab import Lab, Lesson  # noqa: E402
+from lab import JupyterLab, OpenNotebook
 
 SETUP = """
 %matplotlib inline
@@ -95,7 +95,7 @@ def measure(count: int = 100) -> list[Line]:
     }
     times = {}
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        lab = Lab(Path(folder))
+        lab = JupyterLab(Path(folder))
         browser = launch(playwright)
         try:
             for name, source in enumerate(tqdm(kinds, desc="screen", unit="widget")):
@@ -105,7 +105,7 @@ def measure(count: int = 100) -> list[Line]:
                 )
                 nbformat.write(book, Path(folder) / "notebooks" / f"bench{name}.ipynb")
                 page = browser.new_page(viewport={"width": 1280, "height": 900})
-                opened = Lesson(page, lab, f"bench{name}")
+                opened = OpenNotebook(page, lab, f"bench{name}")
                 opened.run_all()
                 cell = opened.code_cell(1)
                 cell.locator(kinds[source]).first.wait_for()

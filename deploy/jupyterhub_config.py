@@ -1,4 +1,4 @@
-"""JupyterHub for one class on one machine. `deploy/class.py` starts it and sets the environment that it reads.
+"""JupyterHub for one class on one machine. `deploy/classroom.py` starts it and sets the environment that it reads.
 
 Options: https://jupyterhub.readthedocs.io, pages on LocalProcessSpawner, Authenticator and services.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from learners import KeyAuthenticator, LimitedSpawner  # noqa: E402
+from learners import KeyAuthenticator, LimitedSpawner
 
 c = get_config()  # noqa: F821
 run, bin_folder = Path(os.environ["CLASS_RUN"]), Path(sys.executable).parent

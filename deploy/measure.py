@@ -34,7 +34,7 @@ class OpenClass:
         self.run = Path(self.folder.name) / "run"
         self.command = [
             sys.executable,
-            str(Path(__file__).with_name("class.py")),
+            str(Path(__file__).with_name("classroom.py")),
             f"--users={users}",
             f"--prefix={prefix}",
             f"--port={port}",
@@ -86,7 +86,7 @@ class OpenClass:
         self.folder.cleanup()
 
 
-async def learner(visitor: Visitor) -> list[float]:
+async def visit(visitor: Visitor) -> list[float]:
     """Seconds to: a server, all cells run, a moved slider's picture."""
     async with visitor:
         start = time.monotonic()
@@ -120,15 +120,13 @@ def memory(prefix: str) -> float:
 
 async def together(room: OpenClass) -> list[list[float]]:
     """All learners of the room at the same time."""
-    return await asyncio.gather(*(learner(room.visitor(k + 1)) for k in range(room.users)))
+    return await asyncio.gather(*(visit(room.visitor(k + 1)) for k in range(room.users)))
 
 
 def main(counts: list[int]) -> None:
     """One table line for each number of learners."""
-    print(
-        "| learners at once | server ready, median / last | lesson 03 run, median / last | slider, median / last | memory a learner |"
-    )
-    print("|---|---|---|---|---|")
+    columns = ("learners at once", *(f"{what}, median / last" for what in ("server ready", "lesson 03 run", "slider")))
+    print(f"| {' | '.join(columns)} | memory a learner |\n|---|---|---|---|---|")
     for count in tqdm(counts, "classes"):
         with OpenClass(count, PREFIX, 18100) as room:
             columns = list(zip(*asyncio.run(together(room))))

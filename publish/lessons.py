@@ -47,6 +47,7 @@ class Lesson:
 
     @property
     def title(self) -> str:
+        """Its first heading."""
         return self.notebook.cells[0].source.partition("\n")[0].removeprefix("# ")
 
     def quiz(self, source: str, call: str) -> Prediction | Exercise | None:

@@ -8,15 +8,19 @@ from pathlib import Path
 from nbformat import NotebookNode
 from playwright.sync_api import sync_playwright
 
-from publish import cells, site
+from publish import blocks, site
 from publish.chromium import chromium, launch
+from publish.folder import emptied
 from publish.lessons import Lesson
 from publish.site import STATIC
 
 
 def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
-    """Writes `recap.pdf`, one page of A3, into `out`. Raises RuntimeError if there is no Chromium on the PATH."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Writes `recap.pdf`, one page of A3, into `out`, which is emptied first.
+
+    Raises RuntimeError if there is no Chromium on the PATH, and FileExistsError as `folder.check`.
+    """
+    emptied(out)
     parts = [(lesson.title, site.body(lesson, recap(lesson))) for lesson in lessons if "/" not in lesson.page]
     page = out / "recap.html"
     style = (STATIC / "page.css").read_text(encoding="utf-8") + (STATIC / "recap.css").read_text(encoding="utf-8")
@@ -27,7 +31,7 @@ def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
 
 def recap(lesson: Lesson) -> list[NotebookNode]:
     """The cells under "In one screen", without their code. Raises ValueError if the lesson has no such section."""
-    all_cells, found = cells.replaced(lesson, deck=True).cells, []
+    all_cells, found = blocks.replaced(lesson, deck=True).cells, []
     starts = [k for k, cell in enumerate(all_cells) if cell.source.startswith("## In one screen")]
     if not starts:
         raise ValueError(f"{lesson.path.name} has no section 'In one screen'.")

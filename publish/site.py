@@ -13,16 +13,20 @@ import nbformat
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from publish import cells
+from publish import blocks
+from publish.folder import emptied
 from publish.lessons import ROOT, Lesson
 
 STATIC = Path(__file__).parent / "static"
 
 
 def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
-    """Writes the whole site into `out`, which is emptied first, and returns the pages."""
+    """Writes the whole site into `out`, which is emptied first, and returns the pages.
+
+    Raises FileExistsError as `folder.check`.
+    """
     page_of = template("page.html.j2")
-    shutil.rmtree(out, ignore_errors=True)
+    emptied(out)
     pages = []
     for lesson in lessons:
         page = out / lesson.page
@@ -49,7 +53,7 @@ def _exporter() -> HTMLExporter:
 
 def body(lesson: Lesson, chosen: Sequence[NotebookNode] | None = None) -> str:
     """The lesson's cells as HTML, or those that are given, with links to pages instead of notebooks."""
-    shown = cells.replaced(lesson).cells if chosen is None else list(chosen)
+    shown = blocks.replaced(lesson).cells if chosen is None else list(chosen)
     html, _ = _exporter().from_notebook_node(nbformat.v4.new_notebook(cells=shown, metadata=lesson.notebook.metadata))
     html = re.sub(r'(?<=href=")(?!https?:)([^"#]*)\.ipynb', lambda m: _page(m[1]), html)
     return re.sub(r'(?<=src=")(?:\.\./)+docs/', "../" * lesson.page.count("/"), html)

@@ -10,16 +10,19 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from publish import cells, site
+from publish import blocks, site
+from publish.folder import emptied
 from publish.lessons import Lesson
 from publish.site import STATIC
 
 
 def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
-    """Writes a deck for each lesson into `out`, which is emptied first, and returns the decks."""
+    """Writes a deck for each lesson into `out`, which is emptied first, and returns the decks.
+
+    Raises FileExistsError as `folder.check`.
+    """
     deck_of = site.template("deck.html.j2")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    emptied(out)
     decks = []
     for lesson in lessons:
         if "/" in lesson.page:
@@ -46,7 +49,7 @@ def reveal() -> Path:
 def columns(lesson: Lesson) -> list[list[list[NotebookNode]]]:
     """The cells of each slide: a column begins at `slide`, a slide below it at `subslide`; `skip` and `notes` are left out."""
     found: list[list[list[NotebookNode]]] = []
-    for cell in cells.replaced(lesson, deck=True).cells:
+    for cell in blocks.replaced(lesson, deck=True).cells:
         kind = cell.metadata.get("slideshow", {}).get("slide_type", "-")
         if kind in ("skip", "notes"):
             continue

@@ -1,14 +1,18 @@
-"""What several layers share: one browser for all tests of a run."""
+"""What several layers share: patience, one browser for all tests of a run, the way to this tree for other users."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-sys.path.insert(0, str(Path(__file__).parent / "browser"))
+ROOT = Path(__file__).resolve().parents[1]
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +29,20 @@ def browser():
         running = launch(playwright)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def reachable() -> Iterator[None]:
+    """As root on Linux: opens the way to Python and the lessons for other users, and closes it again after the tests."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("to become another user takes root on Linux")
+    changed = []
+    for path in (Path(sys.executable).resolve(), ROOT / "notebooks"):
+        for folder in (path, *path.parents):
+            mode = folder.stat().st_mode
+            if not mode & 0o001:
+                folder.chmod(mode | 0o001)
+                changed.append((folder, mode))
+    yield
+    for folder, mode in changed:
+        folder.chmod(mode)

@@ -1,7 +1,8 @@
 """Runs every test, layer by layer, and says at the end what passed. `make test` calls it.
 
-Layers run one after the other, most of them spread over two workers with one thread each; the browser and the class have
-the machine to themselves.
+Two layers run at a time: those that compute one after the other, beside those that mostly wait for a server or a browser.
+With names as arguments only those layers run: `python tests/run.py browser class`. `make check` runs `quick`: what a small
+change needs.
 """
 
 from __future__ import annotations
@@ -10,51 +11,97 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "notebooks"))
 
-from beats import write_doubled  # noqa: E402
+from beats import write_variants  # noqa: E402
 
+PYTEST = ["-m", "pytest"]
 TWO = ["-n", "2", "--dist", "worksteal"]
-NBVAL = ["--nbval", "--nbval-cell-timeout=300", "-n", "2", "--dist", "loadscope", "-p", "no:cacheprovider"]
+NBVAL = [
+    *("--nbval", "--nbval-cell-timeout=3600", "--nbval-kernel-startup-timeout=600"),
+    *("-n", "2", "--dist", "loadscope", "-p", "no:cacheprovider"),
+]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+PRINTING = threading.Lock()
 
 
-def layers(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
-    """Name → pytest's arguments and the environment on top of this one."""
+@dataclass(frozen=True)
+class Layer:
+    """What Python is called with, one call after the other, and the environment on top of this one; whether it waits."""
+
+    calls: Sequence[Sequence[str]]
+    environment: dict[str, str] = field(default_factory=dict)
+    waits: bool = False
+
+
+def layers(variants: Path) -> dict[str, Layer]:
+    """Every layer of `make test` by its name; `variants` is the folder of the notebooks in which each beat stands twice."""
+    outside = [f"--rootdir={variants}", "-c", os.devnull]
+    plainest = {"ATEN_CPU_CAPABILITY": "default", **ONE_THREAD}
+    lint = [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check", "."], ["-m", "mypy"]]
     return {
-        "unit, exercises, template": (["tests/unit", "tests/exercises", "tests/notebooks", *TWO], ONE_THREAD),
-        "notebooks": (["notebooks", *NBVAL], {}),
-        "notebooks on the plainest CPU kernels": (["notebooks", *NBVAL], {"ATEN_CPU_CAPABILITY": "default", **ONE_THREAD}),
-        "notebooks with every beat run twice": ([str(folder), *NBVAL, f"--rootdir={folder}", "-c", os.devnull], ONE_THREAD),
-        "front door and faults": (["tests/front_door", "tests/faults", *TWO], {}),
-        "class": (["tests/deploy"], {}),
-        "site and slides": (["tests/publish", *TWO], ONE_THREAD),
-        "browser": (["tests/browser"], {}),
+        "lint and types": Layer(lint, waits=True),
+        "unit": Layer([[*PYTEST, "tests/unit", "tests/exercises", "tests/notebooks", *TWO]], ONE_THREAD),
+        "notebooks": Layer([[*PYTEST, "notebooks", *NBVAL]]),
+        "notebooks, every beat twice, on the plainest CPU kernels": Layer(
+            [[*PYTEST, str(variants), *NBVAL, *outside]], plainest
+        ),
+        "faults": Layer([[*PYTEST, "tests/faults", *TWO]]),
+        "site and slides": Layer([[*PYTEST, "tests/publish", *TWO]], ONE_THREAD),
+        "browser": Layer([[*PYTEST, "tests/browser"]], waits=True),
+        "front door": Layer([[*PYTEST, "tests/front_door"]], waits=True),
+        "class": Layer([[*PYTEST, "tests/deploy"]], waits=True),
     }
 
 
+def quick(variants: Path) -> dict[str, Layer]:
+    """The layers of `make check`: no notebook but those that differ from the last commit."""
+    asked = ("git", "status", "--porcelain", "--no-renames", "-z", "--untracked-files=all", "notebooks")
+    told = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    changed = [line[3:] for line in told if line.endswith(".ipynb") and (ROOT / line[3:]).is_file()]
+    chosen = {name: layer for name, layer in layers(variants).items() if name in ("lint and types", "unit")}
+    return chosen | ({"changed notebooks": Layer([[*PYTEST, *changed, *NBVAL]])} if changed else {})
+
+
+def run(name: str, layer: Layer) -> tuple[str, int, float]:
+    """Runs one layer and prints what it said, whole; its name, the first code that is not 0, and the seconds."""
+    start, said, codes = time.monotonic(), "", []
+    for call in layer.calls:
+        done = subprocess.run(
+            [sys.executable, *call],
+            cwd=ROOT,
+            env={**os.environ, **layer.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        said += done.stdout
+        codes.append(done.returncode)
+    with PRINTING:
+        print(f"\n== {name}\n{said}", flush=True)
+    return name, next(filter(None, codes), 0), time.monotonic() - start
+
+
 def main(wanted: list[str]) -> int:
-    """Runs the layers whose name contains one of `wanted`, or all; 0 if all of them passed."""
-    results = {}
-    with tempfile.TemporaryDirectory() as folder:
-        write_doubled(ROOT / "notebooks", Path(folder))
-        for name, (arguments, extra) in layers(Path(folder)).items():
-            if wanted and not any(word in name for word in wanted):
-                continue
-            print(f"\n== {name}", flush=True)
-            start = time.monotonic()
-            code = subprocess.run(
-                [sys.executable, "-m", "pytest", *arguments], cwd=ROOT, env={**os.environ, **extra}
-            ).returncode
-            results[name] = (code, time.monotonic() - start)
-    print()
-    for name, (code, seconds) in results.items():
+    """Runs the layers of these names, or all, or the quick ones; 0 if all of them passed."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as lanes:
+        write_variants(ROOT / "notebooks", Path(folder))
+        known = quick(Path(folder)) if wanted == ["quick"] else layers(Path(folder))
+        chosen = known if wanted == ["quick"] else {name: known[name] for name in wanted or known}
+        split = [[item for item in chosen.items() if item[1].waits == waits] for waits in (False, True)]
+        both = lanes.map(lambda lane: [run(*item) for item in lane], split)
+        results = [result for lane in both for result in lane]
+    for name, code, seconds in results:
         print(f"{'passed' if code == 0 else 'FAILED'}  {seconds:5.0f} s  {name}")
-    return int(any(code for code, _ in results.values()) or not results)
+    return int(any(code for _, code, _ in results) or not results)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The lessons' pictures: what happened (`lesson`) drawn in the common grammar (`draw`), frame by frame. Pure."""
 
 from helpers.scenes.damage import DAMAGES, damaged, instruction_frames, promises
-from helpers.scenes.files import import_frames, inside, journey, round_trip_frames
+from helpers.scenes.files import import_frames, inside, round_trip_frames
+from helpers.scenes.journey import journey
 from helpers.scenes.keys import CASES, Cached, mismatch, old_naming, rename_and_load, rename_diff
 from helpers.scenes.models import ATTACH, architecture, attach, forward, forward_frames, in_and_out
 from helpers.scenes.refactor import CHANGES, FORMATS, NET, Lab, outcome_picture, outcome_table

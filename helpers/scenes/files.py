@@ -1,4 +1,4 @@
-"""Scenes of lessons 00, 04 and 05: the way to a file and back, and what is in the file."""
+"""Scenes of lessons 04 and 05: the way to a file and back, and what is in the file."""
 
 from __future__ import annotations
 
@@ -23,25 +23,6 @@ _ROLE = {
     ".storage_alignment": "where storages start",
     ".data/serialization_id": "a fingerprint of this save",
 }
-
-
-def journey() -> Picture:
-    """The map of the path: model, state dict, file, another model, with the lesson number on each arrow."""
-    stops = [
-        Station("model", "01: tensors in modules"),
-        Station("state dict", "02: names and tensors"),
-        Station("file", "04: bytes on disk", disk=True),
-        Station("another model", "same answers"),
-    ]
-    arrows = [("state_dict()", "lesson 02"), ("torch.save", "lessons 04, 05"), ("load_state_dict", "lesson 04")]
-    return draw.stations(
-        "What a model remembers, and where it goes",
-        stops,
-        arrows,
-        columns=2,
-        alt="Model, state_dict (lesson 02), state dict, torch.save (lessons 04 and 05), file, "
-        "load_state_dict (lesson 04), another model. The optimizer beside it is lesson 03.",
-    )
 
 
 def round_trip_frames() -> list[Picture]:

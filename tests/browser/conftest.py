@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from lab import Lab
+from lab import JupyterLab
 
 
 @pytest.fixture(scope="session")
 def lab(browser, tmp_path_factory):
-    server = Lab(tmp_path_factory.mktemp("lab"))
+    server = JupyterLab(tmp_path_factory.mktemp("lab"))
     yield server
     server.stop()

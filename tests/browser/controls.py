@@ -99,7 +99,6 @@ def lesson_05() -> list[Move]:
         folder = Path(name)
         torch.save(Net(), folder / "whole.pth")
         torch.save(Net().state_dict(), folder / "state.pth")
-        frames = scenes.import_frames(folder / "state.pth", folder / "whole.pth")
         lab = scenes.Lab(folder)
         ran = {
             pair: scenes.outcome_picture(lab.run(*pair))

@@ -7,12 +7,13 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import axe_playwright_python
 from playwright.sync_api import Locator, Page
+
+from patience import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}'
@@ -32,7 +33,8 @@ def serious(page: Page, where: str = "body", rules: list[str] | None = None) -> 
     """What axe-core calls serious or critical below the selector: rule → the elements that break it; all rules, or some."""
     page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate(
-        "([where, rules]) => axe.run({include: where, exclude: ['svg *']},{preload: false, ...(rules && {runOnly: rules})})",
+        "([where, rules]) => axe.run({include: where, exclude: ['svg *']},"
+        "{preload: false, resultTypes: ['violations'], ...(rules && {runOnly: rules})})",
         [where, rules],
     )["violations"]
     return {
@@ -42,7 +44,7 @@ def serious(page: Page, where: str = "body", rules: list[str] | None = None) -> 
     }
 
 
-class Lab:
+class JupyterLab:
     """A JupyterLab server on loopback over a trusted copy of the notebooks, without a token, in `folder`."""
 
     def __init__(self, folder: Path) -> None:
@@ -64,40 +66,23 @@ class Lab:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.log = open(folder / "lab.log", "w")
-        self.server = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "jupyter",
-                "lab",
-                "--no-browser",
-                "--allow-root",
-                "--ip=127.0.0.1",
-                f"--port={self.port}",
-                "--IdentityProvider.token=",
-                "--ServerApp.password=",
-                f"--ServerApp.root_dir={folder}",
-                "--expose-app-in-browser",
-                f"--LabApp.app_settings_dir={settings}",
-            ],
-            cwd=folder,
-            env=self.env,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-        )
-        self._wait()
+        command = [
+            *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
+            *("--IdentityProvider.token=", "--ServerApp.password=", "--expose-app-in-browser"),
+            "--ServerApp.tornado_settings={'page_config_data': {'buildCheck': False, 'buildAvailable': False}}",
+            *(f"--port={self.port}", f"--ServerApp.root_dir={folder}", f"--LabApp.app_settings_dir={settings}"),
+        ]
+        with open(folder / "lab.log", "w") as log:
+            self.server = subprocess.Popen(command, cwd=folder, env=self.env, stdout=log, stderr=subprocess.STDOUT)
+        until(self._answers, (folder / "lab.log").read_text)
 
-    def _wait(self) -> None:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{self.url}/api", timeout=2)
-                return
-            except OSError:
-                if self.server.poll() is not None:
-                    raise RuntimeError((self.folder / "lab.log").read_text()[-2000:])
-                time.sleep(0.25)
-        raise RuntimeError("JupyterLab did not answer within a minute")
+    def _answers(self) -> bool:
+        if self.server.poll() is not None:
+            raise RuntimeError((self.folder / "lab.log").read_text()[-2000:])
+        try:
+            return urllib.request.urlopen(f"{self.url}/api").status == 200
+        except OSError:
+            return False
 
     @property
     def url(self) -> str:
@@ -106,22 +91,22 @@ class Lab:
     def stop(self) -> None:
         """Ends the server and its kernels."""
         self.server.terminate()
-        self.server.wait(30)
-        self.log.close()
+        self.server.wait()
 
 
-class Lesson:
+class OpenNotebook:
     """One notebook open in JupyterLab, alone on the screen."""
 
-    def __init__(self, page: Page, lab: Lab, name: str) -> None:
+    def __init__(self, page: Page, lab: JupyterLab, name: str) -> None:
         self.page = page
+        page.set_default_timeout(1000 * PATIENCE)
         self.errors: list[str] = []
         page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.goto(f"{lab.url}/lab/workspaces/{name[:8]}{id(page)}/tree/notebooks/{name}.ipynb?reset")
-        page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         page.wait_for_function(
-            "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'", timeout=60_000
+            "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
         )
         page.evaluate("() => { const shell = window.jupyterapp.shell; shell.collapseLeft(); shell.collapseRight(); }")
 
@@ -129,28 +114,21 @@ class Lesson:
         """Executes one of JupyterLab's own commands."""
         self.page.evaluate("name => window.jupyterapp.commands.execute(name)", name)
 
-    def run_all(self, timeout: float = 180) -> None:
+    def run_all(self) -> None:
         """Run → Run All Cells, and waits until every code cell has been run."""
-        self.page.set_default_timeout(1000 * timeout)
-        ran = self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
-        self.page.set_default_timeout(30_000)
-        if not ran:
+        if not self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')"):
             raise RuntimeError(f"running all cells stopped: {self.output_errors()}")
 
-    def restart_and_run_all(self, timeout: float = 180) -> None:
+    def restart_and_run_all(self) -> None:
         """Kernel → Restart Kernel and Run All Cells, with its question answered by the Enter key."""
         self.command("notebook:clear-all-cell-outputs")
         self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:restart-run-all'); }")
         self.page.wait_for_selector(".jp-Dialog button.jp-mod-accept")
         self.page.keyboard.press("Enter")
-        end = time.monotonic() + timeout
-        while None in self.counts() or self.kernel() != "idle":
-            if time.monotonic() > end:
-                raise TimeoutError(f"cells not run after {timeout} s: {self.counts()}")
-            time.sleep(0.2)
+        until(lambda: None not in self.counts() and self.kernel() == "idle", self.counts)
 
     def kernel(self) -> str:
-        """What the kernel does: idle, busy, restarting, …"""
+        """What the kernel does: idle, busy, restarting or another of Jupyter's words."""
         return self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status")
 
     def counts(self) -> list[int | None]:
@@ -224,24 +202,19 @@ class Lesson:
                 return
         raise LookupError(f"Tab does not lead to {wanted!r}; the cell has {self.controls(cell)}")
 
-    def wait_text(self, cell: Locator, selector: str, words: str, timeout: float = 20) -> None:
+    def wait_text(self, cell: Locator, selector: str, words: str) -> None:
         """Waits until the first element of `selector` in the cell's output says exactly `words`."""
-        self._wait(cell, "e => e.textContent.replaceAll('\\n', '').trim()", f".jp-OutputArea-output {selector}", words, timeout)
+        self._wait(cell, "e => e.textContent.replaceAll('\\n', '').trim()", f".jp-OutputArea-output {selector}", words)
 
-    def wait_title(self, cell: Locator, words: str, timeout: float = 20) -> None:
+    def wait_title(self, cell: Locator, words: str) -> None:
         """Waits until the picture that can be seen in the cell's output has exactly the title `words`."""
-        self._wait(cell, "e => e.textContent", ".jp-OutputArea-output svg:visible > title", words, timeout)
+        self._wait(cell, "e => e.textContent", ".jp-OutputArea-output svg:visible > title", words)
 
-    def _wait(self, cell: Locator, read: str, selector: str, words: str, timeout: float) -> None:
-        end = time.monotonic() + timeout
-        seen = None
-        while time.monotonic() < end:
-            shown = cell.locator(selector)
-            seen = shown.first.evaluate(read) if shown.count() else None
-            if seen == words:
-                return
-            time.sleep(0.03)
-        raise AssertionError(f"wanted {words!r}, the page says {seen!r}")
+    def _wait(self, cell: Locator, read: str, selector: str, words: str) -> None:
+        def seen() -> str | None:
+            return next(iter(cell.locator(selector).evaluate_all(f"all => all.slice(0, 1).map({read})")), None)
+
+        until(lambda: seen() == words, lambda: f"{seen()!r} in place of {words!r}", pause=0.03)
 
     def output_errors(self) -> list[str]:
         """The name of every error output, and the text of every broken widget on the page."""
@@ -253,16 +226,18 @@ class Lesson:
 
     def show(self, label: str) -> None:
         """Brings the open notebook with that file name to the front, also from one that is still opening."""
-        kept, end = 0, time.monotonic() + 30
-        while kept < 4:
-            assert time.monotonic() < end, f"{label} does not stay in front"
+        kept: list[bool] = []
+
+        def stays() -> bool:
             front = self.page.evaluate(
                 "label => { const shell = window.jupyterapp.shell, was = shell.currentWidget?.title.label;"
                 "shell.activateById([...shell.widgets('main')].find(w => w.title.label === label).id); return was; }",
                 label,
             )
-            kept = kept + 1 if front == label else 0
-            time.sleep(0.25)
+            kept.append(front == label)
+            return all(kept[-4:]) and len(kept) >= 4
+
+        until(stays, lambda: f"something else in front of {label}", pause=0.25)
 
     def shut_down(self) -> None:
         """Ends this notebook's kernel."""

@@ -11,7 +11,8 @@ import pytest
 from controls import MOVES
 from helpers.quiz import Exercise, Prediction
 from helpers.scenes import symptoms
-from lab import Lesson, serious
+from lab import OpenNotebook, serious
+from patience import until
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 LESSONS = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
@@ -21,7 +22,7 @@ LESSONS = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 def lesson(request, browser, lab):
     """A lesson opened on a page of its own, not run yet; the tests below use it in their order."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    opened = Lesson(page, lab, request.param)
+    opened = OpenNotebook(page, lab, request.param)
     opened.name = request.param
     yield opened
     opened.shut_down()
@@ -102,23 +103,20 @@ def test_play_and_stop(lesson):
     wait_number(cell, last)
     cell.locator("button:has-text('Play'):not(.mod-active)").wait_for()
     lesson.number(cell, label, "1")
-    assert cell.locator(".noUi-handle").get_attribute("aria-valuenow").partition(".")[0] == "1"
+    handle = cell.locator(".noUi-handle")
+    until(lambda: handle.get_attribute("aria-valuenow").partition(".")[0] == "1", lambda: handle.get_attribute("aria-valuenow"))
 
 
 def wait_number(cell, wanted):
-    lesson_field = cell.locator("input[type=number]").first
-    for _ in range(400):
-        if lesson_field.input_value() == wanted:
-            return
-        cell.page.wait_for_timeout(50)
-    raise AssertionError(f"wanted {wanted}, the field says {lesson_field.input_value()}")
+    field = cell.locator("input[type=number]").first
+    until(lambda: field.input_value() == wanted, field.input_value, pause=0.03)
 
 
 def test_axe_finds_nothing_serious_in_what_the_lesson_shows(lesson):
     handles = lesson.page.locator(".jp-Notebook .jp-OutputArea .noUi-handle").count()
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
         lesson.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
-        lesson.page.wait_for_timeout(300)
+        lesson.page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
         found = serious(lesson.page, ".jp-Notebook .jp-OutputArea")
         assert set(found) <= {"aria-input-field-name"} and all("noUi-handle" in html for html in found.values())
     for cell in lesson.page.locator(".jp-Notebook .jp-Cell:has(.noUi-handle)").all():
@@ -146,7 +144,7 @@ def test_restart_and_run_again(lesson):
 @pytest.fixture(scope="module")
 def start(browser, lab):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    opened = Lesson(page, lab, "00_start_here")
+    opened = OpenNotebook(page, lab, "00_start_here")
     opened.run_all()
     yield opened
     opened.shut_down()

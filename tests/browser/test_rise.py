@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from controls import title
 from helpers import scenes
-from lab import Lesson
+from lab import OpenNotebook
+from patience import patient
 
 
 def test_a_flipbook_and_a_prediction_work_on_their_slides(browser, lab):
-    context = browser.new_context(viewport={"width": 1280, "height": 720})
-    lesson = Lesson(context.new_page(), lab, "02_read_the_state_dict")
+    context = patient(browser, viewport={"width": 1280, "height": 720})
+    lesson = OpenNotebook(context.new_page(), lab, "02_read_the_state_dict")
     lesson.run_all()
     lesson.command("docmanager:save")
     lesson.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
     slides = context.new_page()
     slides.goto(f"{lab.url}/rise/notebooks/02_read_the_state_dict.ipynb")
-    slides.wait_for_selector("section.present:not(:has(section)) h1:visible", timeout=30_000)
-    slides.wait_for_selector("section .noUi-handle", state="attached", timeout=30_000)
+    slides.wait_for_selector("section.present:not(:has(section)) h1:visible")
+    slides.wait_for_selector("section .noUi-handle", state="attached")
     on(slides, ".widget-button")
     press(
         slides, slides.locator("section.present:not(:has(section)) button:visible", has_text="a weight and a bias for 0 and 2")
@@ -42,16 +43,18 @@ def test_a_flipbook_and_a_prediction_work_on_their_slides(browser, lab):
 
 
 def on(slides, selector):
+    """Turns the pages until one shows the selector, each when the one before has gone."""
     for _ in range(40):
         if slides.locator(f"section.present:not(:has(section)) {selector}:visible").count():
             return
+        here = slides.locator("section.present:not(:has(section))").element_handle()
         slides.keyboard.press("Space")
-        slides.wait_for_timeout(300)
+        slides.wait_for_function("slide => !slide.classList.contains('present')", arg=here)
     raise AssertionError(f"no slide shows {selector}")
 
 
 def press(slides, element, part=0.5):
     """A click with the mouse, once the slide stands still: `part` is how far from the left."""
-    slides.wait_for_timeout(1000)
+    element.click(trial=True)
     box = element.bounding_box()
     slides.mouse.click(box["x"] + part * box["width"], box["y"] + box["height"] / 2)

@@ -8,20 +8,21 @@ import pwd
 import re
 import subprocess
 import sys
-import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from conftest import DEPLOY, PREFIX, ROOT
+from conftest import DEPLOY, PREFIX, ROOT, USERS
+from patience import patient, until
 
 ONE, TWO = f"{PREFIX}01", f"{PREFIX}02"
 
 
 def python(*arguments, **environment):
     return subprocess.run(
-        [sys.executable, str(DEPLOY / "class.py"), *arguments],
+        [sys.executable, str(DEPLOY / "classroom.py"), *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, "CLASS_PASSWORD": "", **environment},
@@ -65,7 +66,7 @@ def test_only_the_own_key_opens_and_all_listens_on_loopback(room):
 
     async def tries(name, key):
         async with Visitor(room.hub, name, key) as visitor:
-            await visitor.log_in(5)
+            await visitor.log_in()
 
     for name, key in (
         (ONE, ""),
@@ -83,7 +84,7 @@ def test_only_the_own_key_opens_and_all_listens_on_loopback(room):
     assert bound and bound <= {"127.0.0.1", "::1"}
 
 
-STEAL = f"""
+STEAL = """
 import os, pathlib, signal
 def tried(work):
     try:
@@ -91,7 +92,7 @@ def tried(work):
     except OSError as error:
         return type(error).__name__
     return "done"
-{{}}
+{}
 """
 
 
@@ -144,9 +145,41 @@ def test_files_secrets_and_processes_of_others_are_closed(room):
     asyncio.run(story())
 
 
+def spinning():
+    """The processes of the second learner that keep a core busy."""
+    found = [process for process in psutil.process_iter(["username", "cmdline"]) if process.info["username"] == TWO]
+    return [process for process in found if "while True: pass" in (process.info["cmdline"] or [])]
+
+
+def held():
+    """Whether they all may run on one core only, the same."""
+    return len({core for process in spinning() for core in process.cpu_affinity()}) == 1
+
+
+async def becomes(condition, otherwise):
+    """`until` for a story: its sockets are served meanwhile."""
+    await asyncio.to_thread(until, condition, otherwise)
+
+
+@contextmanager
+def impatient_guard(room):
+    """A second guard, for the second learner, who is held above a twentieth of a core.
+
+    While every core of the machine is busy, nobody comes above the class's own limit.
+    """
+    (own,) = [child for child in psutil.Process(room.process.pid).children() if str(DEPLOY / "guard.py") in child.cmdline()]
+    assert own.cmdline()[-2 - USERS :][:2] == ["1200", "1.5"]
+    guard = subprocess.Popen([sys.executable, str(DEPLOY / "guard.py"), "1200", "0.05", TWO])
+    try:
+        yield
+    finally:
+        guard.terminate()
+        guard.wait()
+
+
 def test_one_who_eats_memory_or_time_does_not_take_the_others_down(room):
     eat = "import subprocess, sys; eaters = [subprocess.Popen([sys.executable, '-c', {!r}]) for _ in range({})]"
-    fill = "x = bytearray(600 << 20)\nfor k in range(0, len(x), 4096): x[k] = 1\nimport time; time.sleep(60)"
+    fill = "x = bytearray(600 << 20)\nfor k in range(0, len(x), 4096): x[k] = 1\nimport signal; signal.pause()"
 
     async def story():
         one, two = await a_visitor(room, 1), await a_visitor(room, 2)
@@ -158,49 +191,24 @@ def test_one_who_eats_memory_or_time_does_not_take_the_others_down(room):
             with pytest.raises(RuntimeError, match="MemoryError"):
                 await two.run("x = bytearray(2 << 30)")
             await two.run(eat.format(fill, 4))
-            end = time.monotonic() + 40
-            while f"{TWO} was above 1200 MB" not in room.log():
-                assert time.monotonic() < end, room.log()[-2000:]
-                await asyncio.sleep(0.5)
+            await becomes(lambda: f"{TWO} was above 1200 MB" in room.log(), room.log)
             assert await one.run("kept + 1") == "42"
             await two.run("[e.kill() for e in eaters]; " + eat.format("while True: pass", 6))
-            await asyncio.sleep(1)
-            slow = []
             for _ in range(10):
-                start = time.monotonic()
                 async with one.web.get(f"{room.hub}/hub/health") as answer:
                     assert answer.status == 200
                 assert await one.run("kept + 1") == "42"
-                slow.append(time.monotonic() - start)
-            assert sorted(slow)[5] < 3, slow
-            for _ in range(40):
-                spinning = [
-                    process
-                    for process in psutil.process_iter(["username", "cmdline", "nice"])
-                    if process.info["username"] == TWO and "while True: pass" in (process.info["cmdline"] or [])
-                ]
-                if len(spinning) == 6 and {process.info["nice"] for process in spinning} == {19}:
-                    break
-                await asyncio.sleep(0.5)
-            else:
-                raise AssertionError([process.info for process in spinning])
-            assert await one.run("import os; print(os.nice(0))") == "10\n"
-            with pytest.raises(RuntimeError, match="PermissionError"):
-                await two.run("import os; os.setpriority(os.PRIO_PROCESS, eaters[0].pid, 0)")
-            await two.run("[os.sched_setaffinity(e.pid, range(os.cpu_count())) for e in eaters]")
-            await asyncio.sleep(2)
-            assert len({tuple(process.cpu_affinity()) for process in spinning}) == len(spinning[0].cpu_affinity()) == 1
-            start, before = time.monotonic(), sum(sum(process.cpu_times()[:2]) for process in spinning)
-            await asyncio.sleep(4)
-            used = sum(sum(process.cpu_times()[:2]) for process in spinning) - before
-            assert used < 1.1 * (time.monotonic() - start), "one who is held had more than one core"
-            await two.run("[e.kill() for e in eaters]")
-            for _ in range(40):
-                if await two.run("print(len(os.sched_getaffinity(0)))") == f"{len(os.sched_getaffinity(0))}\n":
-                    break
-                await asyncio.sleep(0.5)
-            else:
-                raise AssertionError("the cores did not come back")
+            with impatient_guard(room):
+                await becomes(lambda: len(spinning()) == 6 and {process.nice() for process in spinning()} == {19}, spinning)
+                assert await one.run("import os; print(os.nice(0))") == "10\n"
+                with pytest.raises(RuntimeError, match="PermissionError"):
+                    await two.run("import os; os.setpriority(os.PRIO_PROCESS, eaters[0].pid, 0)")
+                await becomes(held, spinning)
+                await two.run("[os.sched_setaffinity(e.pid, range(os.cpu_count())) for e in eaters]")
+                await becomes(held, spinning)
+                await two.run("[e.kill() for e in eaters]")
+                server = psutil.Process(int(await two.run("print(os.getppid())")))
+                await becomes(lambda: server.cpu_affinity() == psutil.Process().cpu_affinity(), server.cpu_affinity)
         finally:
             await one.__aexit__(None, None, None)
             await two.__aexit__(None, None, None)
@@ -224,18 +232,14 @@ def test_idle_servers_are_ended(room):
         stderr=subprocess.DEVNULL,
     )
     try:
-        end = time.monotonic() + 60
-        while processes(ONE):
-            assert time.monotonic() < end and impatient.poll() is None, room.log()[-2000:]
-            time.sleep(0.5)
+        until(lambda: impatient.poll() is None and not processes(ONE), room.log, pause=0.5)
     finally:
         impatient.terminate()
         impatient.wait()
 
 
 def test_a_learner_in_a_real_browser_moves_a_slider(room, browser):
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(60_000)
+    page = patient(browser, viewport={"width": 1280, "height": 900}).new_page()
     page.goto(f"{room.hub}/hub/login")
     page.fill("#username_input", f"{PREFIX}03")
     page.fill("#password_input", room.keys[f"{PREFIX}03"])
@@ -260,7 +264,7 @@ def test_a_learner_in_a_real_browser_moves_a_slider(room, browser):
         arg=before,
     )
     assert shown.text_content().startswith("Step 60")
-    page.close()
+    page.context.close()
 
 
 def values():

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
+
+from patience import until
+from run import layers
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKE = shutil.which("make")
@@ -20,79 +26,113 @@ CLEAN = {
     name: value
     for name, value in os.environ.items()
     if name not in ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHON", "VENV")
+    and not name.startswith(("JUPYTER", "XDG", "IPYTHON"))
 }
 
 
 def make(folder, *arguments, **environment):
-    return subprocess.run(
-        [MAKE, *arguments], cwd=folder, env={**CLEAN, **environment}, capture_output=True, text=True, timeout=900
-    )
+    return subprocess.run([MAKE, *arguments], cwd=folder, env={**CLEAN, **environment}, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """What a clone of this tree would hold, committed or about to be."""
-    folder = tmp_path_factory.mktemp("fresh") / "clone"
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\n")[:-1]
-    for name in listed:
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
+def clone():
+    """What a clone of this tree would hold, committed or about to be, where every user of the machine can read it."""
+    with tempfile.TemporaryDirectory(prefix="front-door-", dir="/var/tmp" if os.name == "posix" else None) as name:
+        os.chmod(name, 0o755)
+        folder = Path(name) / "clone"
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.split("\n")[:-1]
+        for name in listed:
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        yield folder
 
 
-class Lab:
-    """`make lab` as a user starts it, on a free port, until it answers."""
+class MadeLab:
+    """`make lab` as a user starts it, on a free port: with no flags, a home of its own, and as another user at will."""
 
-    def __init__(self, folder: Path, log: Path) -> None:
+    def __init__(self, folder: Path, home: Path, user: int | None = None) -> None:
+        home.mkdir()
+        self.log = home / "lab.log"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.log = log
-        private = {
-            "HOME": str(log.parent),
-            "JUPYTER_CONFIG_DIR": str(log.parent / "config"),
-            "JUPYTER_RUNTIME_DIR": str(log.parent / "runtime"),
-            "JUPYTER_DATA_DIR": str(log.parent / "data"),
-        }
-        flags = "LAB_FLAGS=--allow-root --ip=127.0.0.1 --IdentityProvider.token="
-        with open(log, "w") as file:
+        drop = {}
+        if user is not None:
+            os.chown(home, user, user)
+            drop = {"user": user, "group": user, "extra_groups": []}
+        with open(self.log, "w") as file:
             self.process = subprocess.Popen(
-                [MAKE, "lab", f"PORT={self.port}", "BROWSER=no", f"PYTHON={sys.executable}", flags],
+                [MAKE, "lab", f"PORT={self.port}", "BROWSER=no", f"PYTHON={Path(sys.executable).resolve()}"],
                 cwd=folder,
-                env={**CLEAN, **private},
+                env={**CLEAN, "HOME": str(home)},
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                **drop,
             )
 
-    def wait(self, seconds: float) -> str:
-        """The page at lesson 00, or the log if the server ended before it answered."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                url = f"http://127.0.0.1:{self.port}/lab/tree/notebooks/00_start_here.ipynb"
-                return urllib.request.urlopen(url, timeout=5).read().decode()
-            except OSError:
-                assert self.process.poll() is None, self.log.read_text()[-2000:]
-                time.sleep(0.5)
-        raise TimeoutError(self.log.read_text()[-2000:])
+    def get(self, query: str) -> str | None:
+        """The page at lesson 00; None until the server answers. Fails with the log if it ended before."""
+        assert self.process.poll() is None, self.log.read_text()[-2000:]
+        try:
+            url = f"http://127.0.0.1:{self.port}/lab/tree/notebooks/00_start_here.ipynb{query}"
+            return urllib.request.urlopen(url).read().decode()
+        except OSError:
+            return None
+
+    def token(self) -> str | None:
+        """The secret that the server has written into its log; None until then."""
+        found = re.search(rf":{self.port}/\S*[?&]token=(\w+)", self.log.read_text())
+        return found and found[1]
+
+    def servers(self) -> list[psutil.Process]:
+        """The processes that make has started."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def addresses(self) -> set[str]:
+        """Where the server listens."""
+        found = [at for process in self.servers() for at in process.net_connections("inet") if at.status == "LISTEN"]
+        return {at.laddr.ip for at in found if at.laddr.port == self.port}
 
     def stop(self) -> str:
         """Ends make and the server it started; the log."""
-        os.killpg(self.process.pid, 15)
-        self.process.wait(30)
+        os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait()
         return self.log.read_text()
 
 
-def test_make_lab_from_a_fresh_clone_and_again(clone, tmp_path):
-    lab = Lab(clone, tmp_path / "first.log")
+def opened(folder: Path, home: Path, user: int | None = None) -> str:
+    """Starts `make lab`, waits until it shows the lesson to who has the token and to nobody else, ends it; its log."""
+    lab = MadeLab(folder, home, user)
     try:
-        assert "JupyterLab" in lab.wait(600)
+        while not lab.token():
+            assert lab.process.poll() is None, lab.log.read_text()[-2000:]
+            time.sleep(0.5)
+        assert "jupyter-config-data" in until(lambda: lab.get(f"?token={lab.token()}"), lab.log.read_text)
+        assert 'type="password"' in lab.get("") and "jupyter-config-data" not in lab.get("")
+        assert lab.addresses() and lab.addresses() <= {"127.0.0.1", "::1"}
+        assert user in (None, *(process.uids().real for process in lab.servers()))
     finally:
-        first = lab.stop()
+        said = lab.stop()
+    return said
+
+
+@pytest.fixture
+def ordinary(request):
+    """The number of a user who may do nothing; None, which is whoever runs the tests, if that is not root."""
+    if os.name != "posix" or os.geteuid():
+        return None
+    import pwd
+
+    request.getfixturevalue("reachable")
+    return pwd.getpwnam("nobody").pw_uid
+
+
+def test_make_lab_from_a_fresh_clone_and_again_as_an_ordinary_user(clone, ordinary):
+    first = opened(clone, clone.parent / "first")
     assert "Successfully installed" in first and re.search(r"torch-2\.13\.0", first)
     assert first.count("Signing notebook:") == len(list((clone / "notebooks").rglob("*.ipynb")))
     assert "00_start_here.ipynb" in first
@@ -105,22 +145,45 @@ def test_make_lab_from_a_fresh_clone_and_again(clone, tmp_path):
     )
     assert helpers.stdout.strip() == str(clone / "helpers" / "__init__.py")
 
-    again = Lab(clone, tmp_path / "second.log")
-    try:
-        assert "JupyterLab" in again.wait(60)
-    finally:
-        second = again.stop()
-    assert "Requirement already" not in second and "Collecting" not in second and "pip" not in second
+    for path in (clone, *clone.rglob("*")) if ordinary else ():
+        os.chown(path, ordinary, ordinary, follow_symlinks=False)
+    again = opened(clone, clone.parent / "again", ordinary)
+    assert "Requirement already" not in again and "Collecting" not in again and "pip" not in again
+    assert again.count("Signing notebook:") == first.count("Signing notebook:")
 
 
 def test_make_test_installs_the_rest_once(clone):
     planned = make(clone, "-n", "test", f"PYTHON={sys.executable}").stdout
     assert "-r requirements-dev.txt" in planned and planned.strip().endswith("tests/run.py")
     (clone / ".venv").mkdir(exist_ok=True)
-    for stamp in (".learner", ".teacher", ".developer"):
+    for stamp in (".lab", ".teach", ".dev"):
         (clone / ".venv" / stamp).touch()
     again = make(clone, "-n", "test", f"PYTHON={sys.executable}").stdout
     assert "requirements" not in again and again.strip().endswith(".venv/bin/python tests/run.py")
+
+
+def test_another_torch_gets_an_environment_of_its_own(clone, tmp_path):
+    venv = f"VENV={tmp_path / 'venv'}"
+    assert make(clone, f"{tmp_path}/venv-torch-2.12.1/requirements.txt", "TORCH=2.12.1", venv).returncode == 0
+    wanted = Path(tmp_path / "venv-torch-2.12.1" / "requirements.txt").read_text().splitlines()
+    here = (ROOT / "requirements.txt").read_text().replace("torch==2.13.0", "torch==2.12.1").splitlines()
+    assert wanted[: len(here)] == here and [line.partition("==")[0] for line in wanted[len(here) :]] == [
+        "pytest",
+        "pytest-xdist",
+    ]
+    planned = make(clone, "-n", "notebooks", "TORCH=2.12.1", venv, f"PYTHON={sys.executable}").stdout
+    assert f"pip --disable-pip-version-check install  -r {tmp_path}/venv-torch-2.12.1/requirements.txt" in planned
+    assert planned.strip().endswith(f"{tmp_path}/venv-torch-2.12.1/bin/python tests/run.py notebooks")
+    plain = make(clone, "-n", "notebooks", venv, f"PYTHON={sys.executable}").stdout
+    assert plain.strip().endswith(f"{tmp_path}/venv/bin/python tests/run.py notebooks") and "venv-torch" not in plain
+
+
+def test_every_test_is_in_a_layer():
+    called = [argument for layer in layers(ROOT / "variants").values() for call in layer.calls for argument in call]
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        assert str(path.parent.relative_to(ROOT)) in called, path
+    assert "notebooks" in called and str(ROOT / "variants") in called
+    assert {"ruff", "mypy"} <= set(called)
 
 
 def test_a_missing_python_is_named(tmp_path, clone):
@@ -158,7 +221,7 @@ def test_port_and_browser_reach_jupyter(tmp_path, clone):
     planned = make(
         clone, "-n", "lab", f"PYTHON={sys.executable}", f"VENV={tmp_path / 'venv'}", "PORT=9000", "BROWSER=no"
     ).stdout
-    assert re.search(r"jupyter lab --port=9000 --no-browser +notebooks/00_start_here\.ipynb", planned)
+    assert re.search(r"jupyter lab --allow-root --port=9000 --no-browser +notebooks/00_start_here\.ipynb", planned)
     assert "--no-browser" not in make(clone, "-n", "lab", f"PYTHON={sys.executable}", f"VENV={tmp_path / 'v'}").stdout
 
 

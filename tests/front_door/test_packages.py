@@ -88,11 +88,7 @@ def test_the_address_stands_in_one_place():
 
 def test_binder_uses_the_conda_file_and_the_post_build_script():
     done = subprocess.run(
-        [sys.executable, "-m", "repo2docker", "--no-build", "--debug", "."],
-        cwd=ROOT,
-        text=True,
-        capture_output=True,
-        timeout=120,
+        [sys.executable, "-m", "repo2docker", "--no-build", "--debug", "."], cwd=ROOT, text=True, capture_output=True
     )
     dockerfile = done.stdout + done.stderr
     assert done.returncode == 0, dockerfile[-800:]

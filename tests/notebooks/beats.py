@@ -1,4 +1,7 @@
-"""Lessons as sections of cells, and variants in which the cells of every beat stand twice."""
+"""Lessons as sections of cells, and variants in which the cells of every beat stand twice.
+
+Binder gives 2 GB to a session: a lesson's kernel may take `BINDER_SHARE` megabytes of them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+BINDER_SHARE = 800
 FIXED = ("You will be able to", "Setup", "You might think …", "Your turn", "In one screen", "Next")
 
 
@@ -44,8 +48,24 @@ def _again(cell: NotebookNode) -> NotebookNode:
     return twin
 
 
-def write_doubled(source: Path, target: Path) -> None:
-    """Writes the doubled variant of every lesson, not of the solutions, into `target`, beside the scripts they run."""
-    shutil.copytree(source / "scripts", target / "scripts")
+def memory_check(most: int) -> str:
+    """Code that fails if the process that runs it has ever had more than `most` megabytes of memory."""
+    return f"""
+import re, sys
+if sys.platform == "linux":
+    peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1)) // 1024
+else:
+    import resource
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**20
+assert 0 < peak < {most}, f"{{peak}} MB"
+"""
+
+
+def write_variants(source: Path, target: Path) -> None:
+    """Writes into `target` every lesson doubled, with a look at its memory at the end, and the solutions as they are."""
+    for folder in ("scripts", "solutions"):
+        shutil.copytree(source / folder, target / folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     for path in sorted(source.glob("*.ipynb")):
-        nbformat.write(doubled(nbformat.read(path, as_version=4)), target / path.name)
+        variant = doubled(nbformat.read(path, as_version=4))
+        variant.cells.append(nbformat.v4.new_code_cell(memory_check(BINDER_SHARE), id="memory"))
+        nbformat.write(variant, target / path.name)

@@ -1,6 +1,6 @@
-"""Runs every notebook and stores what it shows, without what only a live kernel can use. `make refresh` calls it.
+"""Runs every notebook and stores what it shows, without what only a live kernel can use; draws the README's picture.
 
-Nothing is written to a notebook that did not change.
+`make refresh` calls it. Nothing is written to a notebook that did not change.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from tqdm import tqdm
 
+from helpers import scenes
+from publish.moving import moving
+
 ROOT = Path(__file__).resolve().parents[2]
+PICTURE = ROOT / "docs" / "photograph.svg"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 BINDER = re.compile(r"https://mybinder\.org/v2/gh/[^/\s)]+/[^/\s)]+/")
 
@@ -85,9 +89,21 @@ def readdress(page: Path) -> None:
         page.write_text(new, encoding="utf-8")
 
 
+def readme_picture() -> str:
+    """*A photograph or a window?* of lesson 02, moving by itself."""
+    return moving(
+        [frame.svg for frame in scenes.photograph_frames()],
+        still=12,
+        title="A state dict is a window on the model; a deep copy is a photograph",
+        alt="Twenty training steps. The numbers of the model move, those of its state dict move with them, "
+        "those of a deep copy stand still.",
+    )
+
+
 def main(names: list[str]) -> None:
-    """Refreshes the notebooks whose paths are given, or all, and the README's links."""
+    """Refreshes the notebooks whose paths are given, or all, and the README's links and picture."""
     readdress(ROOT / "README.md")
+    PICTURE.write_text(readme_picture(), encoding="utf-8")
     paths = [Path(name) for name in names] or sorted((ROOT / "notebooks").rglob("*.ipynb"))
     paths = [path for path in paths if ".ipynb_checkpoints" not in path.parts]
     with ThreadPoolExecutor(2) as pool:

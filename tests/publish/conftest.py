@@ -7,6 +7,7 @@ import pickle
 import pytest
 from filelock import FileLock
 
+from patience import patient
 from publish import lessons as read
 from publish import site as build_site
 from publish import slides as build_slides
@@ -40,7 +41,7 @@ def decks(lessons, tmp_path_factory):
 
 @pytest.fixture
 def page(browser):
-    context = browser.new_context(viewport={"width": 1280, "height": 720}, offline=True)
+    context = patient(browser, viewport={"width": 1280, "height": 720}, offline=True)
     page = context.new_page()
     page.said = []
     page.on("console", lambda message: page.said.append(message.text) if message.type in ("error", "warning") else None)

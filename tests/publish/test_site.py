@@ -12,6 +12,7 @@ import pytest
 from helpers.quiz import Exercise, Prediction
 from helpers.scenes import symptoms
 from lab import serious
+from patience import patient
 
 LESSONS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 PAGES = [f"{name}.html".replace("00_start_here", "index") for name in LESSONS]
@@ -111,7 +112,7 @@ def test_the_finder_finds_what_python_finds(page, site):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(browser, site, theme):
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=theme, offline=True)
+    context = patient(browser, viewport={"width": 1280, "height": 900}, color_scheme=theme, offline=True)
     page = context.new_page()
     for path in sorted(site.rglob("*.html")):
         page.goto(path.as_uri())

@@ -87,7 +87,11 @@ def _packed(frames: tuple[str, ...]) -> str:
     """`parts`, and for each frame which of them follow one another; frames share nearly all of their elements."""
     parts: dict[str, int] = {}
     numbers = [[parts.setdefault(part, len(parts)) for part in re.split(r"(?<=>)", frame) if part] for frame in frames]
-    return json.dumps({"parts": list(parts), "frames": numbers}, separators=(",", ":")).replace("</", "<\\/")
+    return _inside_a_script({"parts": list(parts), "frames": numbers})
+
+
+def _inside_a_script(value: object) -> str:
+    return json.dumps(value, separators=(",", ":")).replace("</", "<\\/")
 
 
 def finder(still: str) -> str:
@@ -99,5 +103,6 @@ def finder(still: str) -> str:
     return (
         "<div class='finder'><label>Symptom <input type='search' placeholder='paste an error, or say what worries you'>"
         f"</label><div class='found' role='status' data-none='{escape(symptoms.NONE)}'>{escape(symptoms.EMPTY)}</div>"
-        f"<script type='application/json'>{json.dumps(rows).replace('</', '<' + chr(92) + '/')}</script><details><summary>All symptoms</summary>{still}</details></div>"
+        f"<script type='application/json'>{_inside_a_script(rows)}</script>"
+        f"<details><summary>All symptoms</summary>{still}</details></div>"
     )

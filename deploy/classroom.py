@@ -62,7 +62,7 @@ def refusal(chosen: argparse.Namespace) -> str | None:
     return None
 
 
-def learner(name: str) -> pwd.struct_passwd:
+def account(name: str) -> pwd.struct_passwd:
     """The system user of that name, made if it is not there. Raises ValueError if it is somebody else's."""
     try:
         found = pwd.getpwnam(name)
@@ -120,7 +120,7 @@ def main(arguments: list[str]) -> int:
     chosen.run.chmod(0o700)
     keys = []
     for name in names:
-        give_lessons(learner(name))
+        give_lessons(account(name))
         keys.append(f"{name}  {key_of(os.environ['CLASS_PASSWORD'], name)}\n")
     sheet = chosen.run / "keys.txt"
     sheet.touch(mode=0o600)
