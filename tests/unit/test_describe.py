@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn, optim
 
 from helpers import describe, lesson
+from helpers.draw.corner import corner, figure
 
 ODD = {
     "scalar": torch.tensor(3.5),
@@ -46,7 +47,7 @@ def test_any_tensor_becomes_a_row_and_cells(name):
     (row,) = describe.describe({"t": value})
     assert row.shape == tuple(value.shape)
     assert row.dtype == str(value.dtype).removeprefix("torch.")
-    cells = describe.cells(value)
+    cells = corner(value)
     assert len(cells.texts) <= 6 and all(len(line) <= 8 for line in cells.texts)
     assert all(len(text) <= 6 for line in cells.texts for text in line), cells.texts
     assert [len(line) for line in cells.texts] == [len(line) for line in cells.values]
@@ -59,18 +60,18 @@ def test_bytes_are_those_of_torch(name):
 
 
 def test_cells_show_the_first_numbers():
-    cells = describe.cells(torch.tensor([[0.379, -0.582], [float("nan"), -float("inf")]]))
+    cells = corner(torch.tensor([[0.379, -0.582], [float("nan"), -float("inf")]]))
     assert cells.texts == [["+0.38", "−0.58"], ["NaN", "−∞"]]
-    assert describe.cells(torch.tensor([-0.001])).texts == [["+0.00"]]
-    assert describe.cells(torch.tensor([True, False])).texts == [["True", "False"]]
-    assert describe.cells(torch.randn(2, 3, 4, 5)).note == "first of 6 slices"
-    assert describe.cells(torch.zeros(0, 3)).note == "no elements"
-    assert "first 3×8 cells" in describe.cells(torch.randn(3, 5000)).note
+    assert corner(torch.tensor([-0.001])).texts == [["+0.00"]]
+    assert corner(torch.tensor([True, False])).texts == [["True", "False"]]
+    assert corner(torch.randn(2, 3, 4, 5)).note == "first of 6 slices"
+    assert corner(torch.zeros(0, 3)).note == "no elements"
+    assert "first 3×8 cells" in corner(torch.randn(3, 5000)).note
 
 
 def test_meta_tensors_are_described_without_data():
-    cells = describe.cells(torch.empty(10**6, 10**6, device="meta"))
-    assert cells.bytes == 4 * 10**12 and cells.note.endswith("meta, no data")
+    cells = corner(torch.empty(10**6, 10**6, device="meta"))
+    assert cells.row.bytes == 4 * 10**12 and cells.note.endswith("meta, no data")
 
 
 def test_buffers_are_told_from_parameters():
@@ -148,11 +149,6 @@ def test_bad_input_gets_one_sentence(name):
     assert all(word in said for word in words), said
 
 
-def test_cells_of_something_else():
-    with pytest.raises(TypeError, match="Got list; wanted a tensor"):
-        describe.cells([1.0])
-
-
 def test_files_that_are_none(tmp_path):
     (tmp_path / "empty.pth").touch()
     (tmp_path / "text.pth").write_text("hello, this is no checkpoint")
@@ -180,12 +176,12 @@ def test_empty_state_dict():
 
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_a_figure_has_at_most_six_characters(value):
-    assert 1 <= len(describe.figure(value)) <= 6
+    assert 1 <= len(figure(value)) <= 6
 
 
 @given(st.floats(-9.99, 9.99))
 def test_a_figure_says_the_number(value):
-    assert float(describe.figure(value).replace("−", "-")) == pytest.approx(value, abs=0.0051)
+    assert float(figure(value).replace("−", "-")) == pytest.approx(value, abs=0.0051)
 
 
 def test_names_of_sizes_and_shapes():
