@@ -8,14 +8,18 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass
 from functools import lru_cache
-from html import escape
+
+from helpers.draw.labels import escape, shown
 
 INK, SOFT, LINE, CARD = "#1f2933", "#5b6770", "#9aa5b1", "#fcfcfa"
 BLUE, PAPER, ORANGE = (0x21, 0x66, 0xAC), (0xFA, 0xFA, 0xF8), (0xC8, 0x5A, 0x0A)
+FAINT = "#f3f4f1"
+MARGIN, LEGEND_STEP = 28, 32
 SANS = "DejaVu Sans, Verdana, sans-serif"
 MONO = "DejaVu Sans Mono, Menlo, Consolas, monospace"
 
 FRAMES: dict[str, dict[str, object]] = {
+    "tensor": {"stroke": SOFT, "rx": 0, "stroke_dasharray": "12 3 2 3"},
     "parameter": {"stroke": INK, "rx": 4},
     "buffer": {"stroke": "#8a4b08", "rx": 4, "stroke_dasharray": "7 4"},
     "optimizer state": {"stroke": "#6b3fa0", "rx": 14},
@@ -25,6 +29,7 @@ FRAMES: dict[str, dict[str, object]] = {
 SIGNS = {
     "same": ("=", "#2f6f4f"),
     "rename": ("≈", "#2a52a8"),
+    "ambiguous": ("⁇", "#0b6472"),
     "differs": ("≠", "#a8461a"),
     "unexpected": ("?", "#7a5c00"),
     "missing": ("∅", "#9b1239"),
@@ -72,38 +77,18 @@ def text(
     *,
     mono: bool = False,
     bold: bool = False,
-    anchor: str | None = None,
-    strike: bool = False,
+    anchor: str = "",
 ) -> str:
     """One line of text with its baseline at `y`; nothing for no words."""
     if str(words) == "":
         return ""
-    return el(
-        "text",
-        escape(str(words)),
-        x=x,
-        y=y,
-        fill=color,
-        font_size=size,
-        font_family=MONO if mono else None,
-        font_weight="bold" if bold else None,
-        text_anchor=anchor,
-        text_decoration="line-through" if strike else None,
-    )
+    look = {"font_family": MONO if mono else None, "font_weight": "bold" if bold else None, "text_anchor": anchor or None}
+    return el("text", escape(words), x=x, y=y, fill=color, font_size=size, **look)
 
 
 def width_of(words: object, size: int = 15, mono: bool = False) -> float:
     """Width in pixels that a line takes in the two faces used here; many capitals or an m more make it a tenth wider."""
     return len(str(words)) * size * (0.602 if mono else 0.56)
-
-
-def clip(words: object, length: int) -> str:
-    """At most `length` characters, with the middle left out and said so."""
-    line = str(words).replace("\n", " ")
-    if len(line) <= length:
-        return line
-    head = (length - 1) // 2
-    return f"{line[:head]}…{line[len(line) - (length - 1 - head) :]}"
 
 
 def shade(value: float) -> str:
@@ -147,44 +132,10 @@ def circled(glyph: str, color: str, x: float, y: float) -> str:
     )
 
 
-def box(
-    x: float,
-    y: float,
-    width: float,
-    height: float,
-    *,
-    stroke: str = LINE,
-    fill: str = "#ffffff",
-    dash: str | None = None,
-    disk: bool = False,
-) -> str:
-    """A plain box; `disk=True` folds its corner, which means saved to disk."""
-    if not disk:
-        return el(
-            "rect",
-            x=x,
-            y=y,
-            width=width,
-            height=height,
-            rx=6,
-            fill=fill,
-            stroke=stroke,
-            stroke_width=1.4,
-            stroke_dasharray=dash,
-        )
-    fold, right, bottom = 18, x + width, y + height
-    return el(
-        "path", d=f"M{x} {y}H{right - fold}L{right} {y + fold}V{bottom}H{x}Z", fill=fill, stroke=INK, stroke_width=1.6
-    ) + el("path", d=f"M{right - fold} {y}V{y + fold}H{right}", fill="none", stroke=INK, stroke_width=1.6)
-
-
-def arrow(x1: float, y1: float, x2: float, y2: float, color: str = SOFT) -> str:
-    """A straight arrow to the left, to the right or down."""
-    tip = 0 if x1 == x2 else 8 if x2 > x1 else -8
-    line, head = (f"L{number(x2 - tip)} {number(y2)}", f"l{-tip} -5v10z") if tip else (f"V{number(y2 - 8)}", "l-5 -8h10z")
-    return el("path", d=f"M{number(x1)} {number(y1)}{line}", stroke=color, stroke_width=1.8, fill="none") + el(
-        "path", d=f"M{number(x2)} {number(y2)}{head}", fill=color
-    )
+def box(x: float, y: float, width: float, height: float, *, fill: str = "#ffffff", dash: str | None = None) -> str:
+    """A plain box."""
+    size = {"x": x, "y": y, "width": width, "height": height, "rx": 6}
+    return el("rect", **size, fill=fill, stroke=LINE, stroke_width=1.4, stroke_dasharray=dash)
 
 
 def scale_bar(x: float, y: float, scale: float, *, beyond: bool = False) -> str:
@@ -201,18 +152,21 @@ def scale_bar(x: float, y: float, scale: float, *, beyond: bool = False) -> str:
 
 
 def legend(x: float, y: float, kinds: list[str]) -> str:
-    """One swatch a kind of frame, 32 px apart."""
-    return "".join(frame(kind, x, y + 32 * k, 36, 20) + text(x + 48, y + 16 + 32 * k, kind, 14) for k, kind in enumerate(kinds))
+    """One swatch a kind of frame."""
+    return "".join(
+        frame(kind, x, y + LEGEND_STEP * k, 36, 20) + text(x + 48, y + 16 + LEGEND_STEP * k, kind, 14)
+        for k, kind in enumerate(kinds)
+    )
 
 
 def card(width: float, height: float, title: str, alt: str, body: str) -> Picture:
     """The picture as a whole: a light card, the finding as its title, and the words for a screen reader."""
-    width = max(width, width_of(title, 20) * 1.04 + 56)
+    width = max(width, width_of(title, 20) * 1.04 + 2 * MARGIN)
     inside = (
         el("title", escape(title))
         + el("desc", escape(alt))
         + el("rect", x=0.5, y=0.5, width=width - 1, height=height - 1, rx=10, fill=CARD, stroke="#e4e7eb")
-        + text(28, 39, title, 20, bold=True)
+        + text(MARGIN, 39, title, 20, bold=True)
         + body
     )
     svg = el(
@@ -226,4 +180,4 @@ def card(width: float, height: float, title: str, alt: str, body: str) -> Pictur
         font_family=SANS,
         style="max-width:100%;height:auto",
     )
-    return Picture(svg, f"{title}{'' if title[-1:] in '?.!…' else '.'} {alt}")
+    return Picture(svg, shown(f"{title}{'' if title[-1:] in '?.!…' else '.'} {alt}"))

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from helpers import describe, draw, lesson
 from helpers.compare import same_storage
-from helpers.draw import Picture, Station
+from helpers.draw import Picture
 from helpers.scenes.models import signed
+from helpers.scenes.stations import Station, stations
 
 _ROLE = {
     "data.pkl": "the names, shapes and dtypes, as a pickle",
@@ -35,7 +36,7 @@ def journey() -> Picture:
         Station("another model", "same answers"),
     ]
     arrows = [("state_dict()", "lesson 02"), ("torch.save", "lessons 04, 05"), ("load_state_dict", "lesson 04")]
-    return draw.stations(
+    return stations(
         "What a model remembers, and where it goes",
         stops,
         arrows,
@@ -82,7 +83,7 @@ def round_trip_frames() -> list[Picture]:
             shown[4] = Station("model B", "before loading", old[key])
         ties = [_tie(chain[i], chain[i + 1], i) for i in range(4)]
         frames.append(
-            draw.stations(
+            stations(
                 title,
                 shown,
                 list(zip(calls, ties)),

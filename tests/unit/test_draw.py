@@ -11,7 +11,11 @@ from torch import nn
 
 from helpers import draw, lesson, scenes
 from helpers.compare import compare
-from helpers.draw import Column, Station, Term, svg
+from helpers.draw import svg
+from helpers.scenes import motion, stations
+from helpers.scenes.models import attached
+from helpers.scenes.motion import Column, Term
+from helpers.scenes.stations import Station
 
 SPACE = "{http://www.w3.org/2000/svg}"
 
@@ -124,7 +128,7 @@ def test_the_scale_is_diverging_and_ordered():
 
 def test_columns_draw_ties_gaps_and_losses():
     one = [torch.ones(2, 2), torch.ones(1)]
-    picture = draw.columns(
+    picture = motion.columns(
         "Two",
         ["a", "b"],
         [Column("x", "parameter", one), Column("y", "gradient", [None, one[1]])],
@@ -140,7 +144,7 @@ def test_columns_draw_ties_gaps_and_losses():
 
 
 def test_flow_hides_and_strikes():
-    picture = draw.flow(
+    picture = motion.flow(
         "Flow",
         [Term("a", torch.ones(2), struck=(1,)), Term("b", torch.ones(1), operator="+", hidden=True)],
         alt="Words.",
@@ -152,13 +156,13 @@ def test_flow_hides_and_strikes():
 
 def test_stations_draw_only_what_is_reached():
     stops = [Station("a", "n", torch.ones(2)), Station("b", disk=True), Station("c", reached=False)]
-    seen = words(draw.stations("Way", stops, [("call", "holds"), ("later", "")], alt="Words.", hops=1))
+    seen = words(stations.stations("Way", stops, [("call", "holds"), ("later", "")], alt="Words.", hops=1))
     assert "call" in seen and "holds" in seen and "later" not in seen and seen.count("+1.00") == 2
 
 
 def test_stations_come_back_in_the_row_below():
     stops, arrows = [Station(name) for name in "abcd"], [("out", ""), ("down", ""), ("back", "")]
-    svg = draw.stations("Way", stops, arrows, alt="Words.", columns=2).svg
+    svg = stations.stations("Way", stops, arrows, alt="Words.", columns=2).svg
     places = {
         word: (float(x), float(y)) for x, y, word in re.findall(r'<text x="([\d.]+)" y="([\d.]+)"[^>]*>(\w+)</text>', svg)
     }
@@ -206,7 +210,7 @@ def test_a_path_that_flies_out_stays_on_the_card(lr, momentum):
 
 @pytest.mark.parametrize("how", scenes.ATTACH)
 def test_what_attaching_adds_is_what_torch_says(how):
-    model, _ = lesson.attached(how)
+    model, _ = attached(how)
     assert set(model.state_dict()) <= set(words(scenes.attach(how)))
     adds = set(model.state_dict()) - {"layer.weight", "layer.bias"}
     assert ("no key" in read(scenes.attach(how)).find(f"{SPACE}title").text) == (not adds)
