@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from helpers import draw
 from helpers.draw import Picture
-from helpers.scenes import CHANGES, FORMATS, Lab, outcome_picture, rename_and_load, rename_diff, symptoms
-from helpers.view import View
+from helpers.scenes import CHANGES, FORMATS, Project, outcome_picture, rename_and_load, rename_diff, symptoms
+from helpers.view import View, button, show
 
 LABEL = {"description_width": "initial"}
 
@@ -28,15 +28,14 @@ def flipbook(frames: Sequence[Picture], label: str = "step", still: int = 0) -> 
     last = len(frames) - 1
     pages = ipywidgets.Stack([ipywidgets.HTML(frame.svg) for frame in frames], selected_index=still)
     steps = slider(label, 0, last, still, step=1)
-    play = ipywidgets.Play(
-        value=still, min=0, max=last, interval=max(60, 3000 // len(frames)), show_repeat=False, layout={"display": "none"}
-    )
-    button = ipywidgets.ToggleButton(False, description="Play", icon="play", layout={"width": "90px"})
+    pace = max(60, 3000 // len(frames))
+    play = ipywidgets.Play(value=still, min=0, max=last, interval=pace, show_repeat=False, layout={"display": "none"})
+    start = ipywidgets.ToggleButton(False, description="Play", icon="play", layout={"width": "90px"})
     ipywidgets.jslink((steps, "value"), (pages, "selected_index"))
     ipywidgets.jsdlink((play, "value"), (steps, "value"))
-    button.observe(lambda change: change["new"] and play.set_trait("value", steps.value % max(last, 1)), "value")
-    ipywidgets.jslink((button, "value"), (play, "playing"))
-    return View([ipywidgets.HBox([button, play, *_named(steps).children]), pages], frames[still])
+    start.observe(lambda change: change["new"] and play.set_trait("value", steps.value % max(last, 1)), "value")
+    ipywidgets.jslink((start, "value"), (play, "playing"))
+    return View([ipywidgets.HBox([start, play, *_named(steps).children]), pages], frames[still])
 
 
 def _named(control: ipywidgets.Widget) -> ipywidgets.Widget:
@@ -45,15 +44,8 @@ def _named(control: ipywidgets.Widget) -> ipywidgets.Widget:
         return control
     whole = isinstance(control, ipywidgets.IntSlider)
     kind = ipywidgets.BoundedIntText if whole else ipywidgets.BoundedFloatText
-    field = kind(
-        control.value,
-        min=control.min,
-        max=control.max,
-        step=control.step,
-        description=control.description,
-        style={"description_width": "0px"},
-        layout={"width": "80px"},
-    )
+    same = {name: getattr(control, name) for name in ("value", "min", "max", "step", "description")}
+    field = kind(**same, style={"description_width": "0px"}, layout={"width": "80px"})
     if whole:
         ipywidgets.jslink((control, "value"), (field, "value"))
     else:
@@ -72,32 +64,16 @@ def live(render: Callable[..., Picture], **controls: ipywidgets.Widget) -> View:
 
     still = picture()
     page = ipywidgets.HTML(still.svg)
-
-    def redraw(_: object) -> None:
-        page.value = picture().svg
-
     for control in controls.values():
-        control.observe(redraw, "value")
+        control.observe(lambda _: show(page, picture), "value")
     return View([*map(_named, controls.values()), page], still)
 
 
 def slider(label: str, low: float, high: float, value: float, step: float = 0.1) -> ipywidgets.Widget:
     """A slider over whole numbers if `step` is one, else over decimals."""
-    if isinstance(step, int):
-        return ipywidgets.IntSlider(
-            value, low, high, step, description=label, tooltip=label, style=LABEL, readout=False, layout={"width": "460px"}
-        )
-    return ipywidgets.FloatSlider(
-        value,
-        min=low,
-        max=high,
-        step=step,
-        description=label,
-        tooltip=label,
-        style=LABEL,
-        readout=False,
-        layout={"width": "460px"},
-    )
+    kind = ipywidgets.IntSlider if isinstance(step, int) else ipywidgets.FloatSlider
+    look = {"style": LABEL, "readout": False, "layout": {"width": "460px"}}
+    return kind(value=value, min=low, max=high, step=step, description=label, tooltip=label, **look)
 
 
 def choice(label: str, options: Sequence[str]) -> ipywidgets.ToggleButtons:
@@ -156,7 +132,7 @@ def _plain(words: str) -> str:
 
 def pressed(render: Callable[..., Picture], label: str, **controls: ipywidgets.Widget) -> View:
     """⚙ Like `live`, for what takes longer than a frame: drawn anew when the button called `label` is pressed."""
-    button = ipywidgets.Button(description=label, layout={"width": "auto"})
+    start = button(label)
     bar = ipywidgets.IntProgress(1, 0, 1, bar_style="info", layout={"visibility": "hidden", "width": "200px"})
 
     def picture() -> Picture:
@@ -166,18 +142,20 @@ def pressed(render: Callable[..., Picture], label: str, **controls: ipywidgets.W
     page = ipywidgets.HTML(still.svg)
 
     def run(_: object) -> None:
-        button.disabled, bar.layout.visibility = True, "visible"
-        page.value = picture().svg
-        button.disabled, bar.layout.visibility = False, "hidden"
+        start.disabled, bar.layout.visibility = True, "visible"
+        try:
+            show(page, picture)
+        finally:
+            start.disabled, bar.layout.visibility = False, "hidden"
 
-    button.on_click(run)
-    return View([*map(_named, controls.values()), ipywidgets.HBox([button, bar]), page], still)
+    start.on_click(run)
+    return View([*map(_named, controls.values()), ipywidgets.HBox([start, bar]), page], still)
 
 
-def refactor_lab(lab: Lab) -> View:
+def refactor_lab(project: Project) -> View:
     """⚙ Choose a change and a format, press Run: both the change and the load really happen, in a fresh process."""
     return pressed(
-        lambda change, form: outcome_picture(lab.run(change, form)),
+        lambda change, form: outcome_picture(project.run(change, form)),
         "Run it",
         change=choice("change", list(CHANGES)),
         form=choice("format", list(FORMATS)),
@@ -186,21 +164,13 @@ def refactor_lab(lab: Lab) -> View:
 
 def rename_lab(state: Mapping[str, Tensor], model: nn.Module, rules: int = 3) -> View:
     """⚙ Rules `old -> new`, one a line; the key diff follows while one types, and Load it verifies every tensor."""
-    lines = [
-        ipywidgets.Text(placeholder="old -> new", description=f"rule {k + 1}", style=LABEL, layout={"width": "420px"})
-        for k in range(rules)
-    ]
-    button = ipywidgets.Button(description="Load it", layout={"width": "auto", "align_self": "flex-start"})
-    still = rename_diff(state, model, [])
-    page = ipywidgets.HTML(still.svg)
-
-    def written() -> list[str]:
-        return [line.value for line in lines]
-
-    def redraw(_: object) -> None:
-        page.value = rename_diff(state, model, written()).svg
-
-    for line in lines:
-        line.observe(redraw, "value")
-    button.on_click(lambda _: setattr(page, "value", rename_and_load(state, model, written()).svg))
-    return View([*lines, button, page], still)
+    look = {"placeholder": "old -> new", "style": LABEL, "layout": {"width": "420px"}}
+    lines = [ipywidgets.Text(description=f"rule {k + 1}", **look) for k in range(rules)]
+    view = live(
+        lambda **written: rename_diff(state, model, list(written.values())),
+        **{f"rule{k}": line for k, line in enumerate(lines)},
+    )
+    load, page = button("Load it"), view.children[-1]
+    load.on_click(lambda _: show(page, lambda: rename_and_load(state, model, [line.value for line in lines])))
+    view.children = (*lines, load, page)
+    return view

@@ -100,9 +100,9 @@ def lesson_05() -> list[Move]:
         torch.save(Net(), folder / "whole.pth")
         torch.save(Net().state_dict(), folder / "state.pth")
         frames = scenes.import_frames(folder / "state.pth", folder / "whole.pth")
-        lab = scenes.Lab(folder)
+        project = scenes.Project(folder)
         ran = {
-            pair: scenes.outcome_picture(lab.run(*pair))
+            pair: scenes.outcome_picture(project.run(*pair))
             for pair in [
                 ("change a default", "whole model"),
                 ("change a default", "state dict"),
