@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from helpers.describe import parts, require_state_dict, row_of, shape_name, shape_of
+from helpers.describe import parts, require_state_dict, row_of, shape_name, shape_of, words_of
 
 Path = tuple[str, ...]
 Name = tuple[Path, tuple[str, str]]
@@ -91,7 +91,7 @@ def _difference(one: Any, other: Any, values: bool) -> str:
         mine, yours = parts(one), parts(other)
         return "" if len(mine) == len(yours) and all(map(_equal, mine, yours)) else "value"
     except Exception as error:
-        return str(error) or type(error).__name__
+        return words_of(error)
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -108,7 +108,8 @@ def storage_of(tensor: Tensor) -> torch.UntypedStorage | None:
     """The memory that a tensor reads itself; None where other tensors hold its numbers."""
     try:
         storage = tensor.untyped_storage()
-        storage.data_ptr()
+        if storage.device.type != "meta":
+            storage.data_ptr()
         return storage
     except (NotImplementedError, RuntimeError):
         return None

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from os.path import commonprefix
 
-NOT_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
+NOT_XML = re.compile("[^\\t\\n\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 
 
 def shown(words: object) -> str:
