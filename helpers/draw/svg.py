@@ -19,11 +19,11 @@ SANS = "DejaVu Sans, Verdana, sans-serif"
 MONO = "DejaVu Sans Mono, Menlo, Consolas, monospace"
 
 FRAMES: dict[str, dict[str, object]] = {
-    "tensor": {"stroke": SOFT, "rx": 0, "stroke_dasharray": "12 3 2 3"},
     "parameter": {"stroke": INK, "rx": 4},
     "buffer": {"stroke": "#8a4b08", "rx": 4, "stroke_dasharray": "7 4"},
     "optimizer state": {"stroke": "#6b3fa0", "rx": 14},
     "gradient": {"stroke": "#0b7a4b", "rx": 4, "stroke_dasharray": "2 3"},
+    "tensor": {"stroke": SOFT, "rx": 0, "stroke_dasharray": "12 3 2 3"},
     "value": {"stroke": LINE, "rx": 4},
 }
 SIGNS = {

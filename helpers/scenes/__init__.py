@@ -6,18 +6,18 @@ from helpers.scenes.keys import CASES, Cached, mismatch, old_naming, rename_and_
 from helpers.scenes.models import ATTACH, architecture, attach, forward, forward_frames, in_and_out
 from helpers.scenes.refactor import CHANGES, FORMATS, NET, Project, outcome_picture, outcome_table
 from helpers.scenes.resuming import PARTS, Killed, Run, forgotten, weights
-from helpers.scenes.training import momentum_frames, photograph_frames, resume, restored, roll, rolled
+from helpers.scenes.training import momentum_frames, photograph_frames, restored, resume, roll, rolled
 
 __all__ = [
     "ATTACH",
     "CASES",
     "CHANGES",
-    "Cached",
     "DAMAGES",
     "FORMATS",
-    "Killed",
     "NET",
     "PARTS",
+    "Cached",
+    "Killed",
     "Project",
     "Run",
     "architecture",

@@ -12,8 +12,8 @@ from torch import Tensor, optim
 
 from helpers import draw, lesson
 from helpers.draw import Picture, svg
-from helpers.scenes.motion import Column, columns
 from helpers.scenes.models import signed
+from helpers.scenes.motion import Column, columns
 
 KEYS = ["0.weight", "0.bias", "2.weight", "2.bias"]
 

@@ -20,9 +20,9 @@ def test_outcomes_follow_from_what_each_format_stores(outcomes):
     assert marks["rename the class", "whole model"] == marks["move the module", "whole model"] == "no"
     assert marks["rename the class", "state dict"] == marks["move the module", "state dict"] == "yes"
     assert marks["change a default", "state dict"] == marks["reorder the layers", "whole model"] == "wrong"
-    assert "Can't get attribute 'Net'" in outcomes["rename the class", "whole model"].said
-    assert "No module named 'net'" in outcomes["move the module", "whole model"].said
-    assert "Missing key(s)" in outcomes["rename an attribute", "state dict"].said
+    assert "Can't get attribute 'Net'" in outcomes["rename the class", "whole model"].words
+    assert "No module named 'net'" in outcomes["move the module", "whole model"].words
+    assert "Missing key(s)" in outcomes["rename an attribute", "state dict"].words
     assert outcomes["rename an attribute", "whole model"].verdict == "loads, fails when called"
 
 
@@ -33,7 +33,7 @@ def test_an_outcome_is_not_typed_in(tmp_path, monkeypatch):
 
 def test_no_path_in_what_is_shown(outcomes, tmp_path_factory):
     base = str(tmp_path_factory.getbasetemp())
-    assert not [o for o in outcomes.values() if base in o.said or "/tmp" in o.said]
+    assert not [o for o in outcomes.values() if base in o.words or "/tmp" in o.words]
 
 
 def test_no_such_change(tmp_path):
