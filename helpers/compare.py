@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from os.path import commonprefix
 from random import Random
@@ -19,7 +19,7 @@ Name = tuple[Path, tuple[str, str]]
 Names = dict[str, Name]
 Rule = tuple[str, Path | None, Any, Any]
 STAY: Rule = ("source", (), (), ())
-MOST_GUESSES, MOST_TRIES, NEAREST = 10_000, 60_000, 8
+MOST_GUESSES, MOST_TRIES, NEAREST, LONGEST_POSITION = 10_000, 60_000, 8, 9
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,8 @@ def _names(state: Mapping[str, Any]) -> Names:
 def _mapped(ours: Names, theirs: Names, rule: Rule) -> dict[str, str]:
     """Which keys have one name after the rule, and no other key has it."""
     moved = {key: (_moved(path, rule), rest) for key, (path, rest) in (ours if rule[0] == "source" else theirs).items()}
-    left, right = (moved, theirs) if rule[0] == "source" else (ours, moved)
-    one, other = _unique(left), _unique(right)
-    return {other[name]: one[name] for name in other if name in one}
+    left, right = map(_unique, (moved, theirs) if rule[0] == "source" else (ours, moved))
+    return {key: left[name] for name, key in right.items() if name in left}
 
 
 def _unique(names: Names) -> dict[Name, str]:
@@ -169,7 +168,7 @@ def _moved(path: Path, rule: Rule) -> Path:
     if path[: len(place)] != place or not rest and isinstance(old, int):
         return path
     if isinstance(old, int):
-        return (*place, str(int(rest[0]) + new), *rest[1:]) if rest[0].isdecimal() and int(rest[0]) >= old else path
+        return (*place, str(int(rest[0]) + new), *rest[1:]) if _is_position(rest[0]) and int(rest[0]) >= old else path
     return (*place, *new, *rest[len(old) :]) if rest[: len(old)] == old else path
 
 
@@ -192,16 +191,21 @@ def _guesses(ours: Names, theirs: Names) -> list[Rule]:
 
 def _starts(side: Names, open_names: list[Name]) -> dict[Path, list[int]]:
     """For each module with numbered children: the positions from which on they may have been shifted."""
-    numbered, first = defaultdict(set), {}
-    for path, _ in side.values():
+    numbered, first = _positions(side.values()), _positions(open_names)
+    return {place: sorted(k for k in numbered[place] if k <= min(open_))[-NEAREST:] for place, open_ in first.items()}
+
+
+def _positions(names: Iterable[Name]) -> dict[Path, set[int]]:
+    found = defaultdict(set)
+    for path, _ in names:
         for k, name in enumerate(path):
-            if name.isdecimal():
-                numbered[path[:k]].add(int(name))
-    for path, _ in open_names:
-        for k, name in enumerate(path):
-            if name.isdecimal():
-                first[path[:k]] = min(int(name), first.get(path[:k], int(name)))
-    return {place: sorted(k for k in numbered[place] if k <= last)[-NEAREST:] for place, last in first.items()}
+            if _is_position(name):
+                found[path[:k]].add(int(name))
+    return found
+
+
+def _is_position(name: str) -> bool:
+    return name.isdecimal() and len(name) <= LONGEST_POSITION
 
 
 def _reasons(one: Path, other: Path, starts: dict[str, dict[Path, list[int]]]) -> Iterator[Rule]:
@@ -214,7 +218,7 @@ def _reasons(one: Path, other: Path, starts: dict[str, dict[Path, list[int]]]) -
             yield side, place, gone, fresh
             if len(gone) == 1 and len(fresh) <= 1:
                 yield side, None, gone, fresh
-        if len(old) == len(new) == 1 and old[0].isdecimal() and new[0].isdecimal():
+        if len(old) == len(new) == 1 and all(map(_is_position, old + new)):
             by = int(new[0]) - int(old[0])
             side = "source" if by > 0 else "target"
             yield from ((side, place, start, abs(by)) for start in starts[side].get(place, ()))

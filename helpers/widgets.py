@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import ipywidgets
@@ -58,15 +57,16 @@ def _named(control: ipywidgets.Widget) -> ipywidgets.Widget:
 
 def live(render: Callable[..., Picture], **controls: ipywidgets.Widget) -> View:
     """⚙ A picture drawn anew by `render` at every change of a control, which gets the controls' values by name."""
-
-    def picture() -> Picture:
-        return render(**{name: control.value for name, control in controls.items()})
-
+    picture = _reading(render, controls)
     still = picture()
     page = ipywidgets.HTML(still.svg)
     for control in controls.values():
         control.observe(lambda _: show(page, picture), "value")
     return View([*map(_named, controls.values()), page], still)
+
+
+def _reading(render: Callable[..., Picture], controls: Mapping[str, ipywidgets.Widget]) -> Callable[[], Picture]:
+    return lambda: render(**{name: control.value for name, control in controls.items()})
 
 
 def slider(label: str, low: float, high: float, value: float, step: float = 0.1) -> ipywidgets.Widget:
@@ -101,9 +101,8 @@ def progress(items: Iterable, total: int, label: str) -> Iterator:
 
 def symptom_finder() -> View:
     """⚙ A line to type an error or a worry into; below it the lessons and sections that explain it."""
-    line = ipywidgets.Text(
-        placeholder="paste an error, or say what worries you", description="symptom", style=LABEL, layout={"width": "640px"}
-    )
+    hint = "paste an error, or say what worries you"
+    line = ipywidgets.Text(placeholder=hint, description="symptom", style=LABEL, layout={"width": "640px"})
     found = ipywidgets.Output(outputs=_found(""))
     line.observe(lambda change: setattr(found, "outputs", _found(change["new"])), "value")
     rows = [(s.name, f"{s.lesson[:2]} · {s.section}") for s in symptoms.SYMPTOMS]
@@ -112,32 +111,15 @@ def symptom_finder() -> View:
 
 def _found(words: str) -> tuple[dict, ...]:
     """Markdown, whose links JupyterLab opens beside this notebook, not instead of it."""
-    hits = symptoms.find(words)
-    lines = [
-        f"{k}. **{_plain(hit.name)}**  \n{_plain(hit.advice)}  \n[Lesson {hit.lesson[:2]}: {hit.section}]"
-        f"({hit.lesson}.ipynb#{hit.section.replace(' ', '-')})"
-        for k, hit in enumerate(hits, 1)
-    ]
-    if not words.strip():
-        lines = [symptoms.EMPTY]
-    elif not hits:
-        lines = [symptoms.NONE]
-    said = "\n".join(lines)
-    return ({"output_type": "display_data", "data": {"text/markdown": said, "text/plain": said}, "metadata": {}},)
-
-
-def _plain(words: str) -> str:
-    return re.sub(r"([\\`*_<>\[\]])", r"\\\1", words)
+    answer = symptoms.answer(words)
+    return ({"output_type": "display_data", "data": {"text/markdown": answer, "text/plain": answer}, "metadata": {}},)
 
 
 def pressed(render: Callable[..., Picture], label: str, **controls: ipywidgets.Widget) -> View:
     """⚙ Like `live`, for what takes longer than a frame: drawn anew when the button called `label` is pressed."""
     start = button(label)
     bar = ipywidgets.IntProgress(1, 0, 1, bar_style="info", layout={"visibility": "hidden", "width": "200px"})
-
-    def picture() -> Picture:
-        return render(**{name: control.value for name, control in controls.items()})
-
+    picture = _reading(render, controls)
     still = picture()
     page = ipywidgets.HTML(still.svg)
 

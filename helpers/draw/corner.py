@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -29,18 +30,18 @@ def corner(tensor: Tensor, rows: int = 6, columns: int = 8) -> Corner:
     row = row_of("", tensor)
     shape = (0, 0) if row.shape is None else (1, 1, *row.shape)
     height, width = min(rows, shape[-2]), min(columns, shape[-1])
-    notes = []
-    if row.shape is not None and not math.prod(shape):
-        notes.append("no elements")
-    elif math.prod(shape[:-2]) > 1:
-        notes.append(f"first of {math.prod(shape[:-2])} slices")
-    if (height, width) != shape[-2:] and math.prod(shape):
-        notes.append(f"first {height}×{width} cells")
     try:
         values, why = _numbers(tensor, height, width), ""
     except Exception as error:
         values, why = [["·"] * width for _ in range(height)], words_of(error)
-    notes += [row.note, "" if row.shape is None or row.note.endswith(why) else why]
+    slices, some = math.prod(shape[:-2]), 0 not in shape
+    notes = [
+        "no elements" * (row.shape is not None and not some),
+        f"first of {slices} slices" * (some and slices > 1),
+        f"first {height}×{width} cells" * (some and (height, width) != shape[-2:]),
+        row.note,
+        why * (row.shape is not None and not row.note.endswith(why)),
+    ]
     texts = [[figure(value) for value in line] for line in values]
     reals = [[_real(value) for value in line] for line in values]
     return Corner(texts, reals, row, ", ".join(filter(None, notes)))
@@ -86,10 +87,8 @@ def figure(value: Any) -> str:
 def _complex_figure(value: complex) -> str:
     size, whole = _real(value), f"{value.real:.0f}{value.imag:+.0f}i"
     if not math.isfinite(size):
-        finite = math.isfinite(value.real) and math.isfinite(value.imag)
-        return "≥1e308" if finite else "NaN" if math.isnan(size) else "∞"
-    short = whole if len(whole) <= 6 else f"|{size:.0f}|" if size < 9999.5 else f"~{_power(size)}"
-    return short.replace("-", "−")
+        return "≥1e308" if cmath.isfinite(value) else "NaN" if math.isnan(size) else "∞"
+    return (whole if len(whole) <= 6 else f"|{size:.0f}|" if size < 9999.5 else f"~{_power(size)}").replace("-", "−")
 
 
 def _power(value: float, sign: str = "") -> str:

@@ -34,7 +34,7 @@ SIGNS = {
     "unexpected": ("?", "#7a5c00"),
     "missing": ("∅", "#9b1239"),
 }
-MARKS = {"yes": SIGNS["same"], "no": SIGNS["missing"], "wrong": SIGNS["differs"]}
+MARKS = {"yes": SIGNS["same"][1], "no": SIGNS["missing"][1], "wrong": SIGNS["differs"][1]}
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,8 @@ class Picture:
 
 def el(tag: str, *children: str, **attributes: object) -> str:
     """One SVG element; underscores in attribute names become hyphens, children are SVG already."""
-    named = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{escape(number(value))}"'
-        for name, value in attributes.items()
-        if value is not None
-    )
+    given = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items() if value is not None}
+    named = "".join(f' {name}="{escape(number(value))}"' for name, value in given.items())
     return f"<{tag}{named}>{''.join(children)}</{tag}>" if children else f"<{tag}{named}/>"
 
 
@@ -73,17 +70,15 @@ def text(
     y: float,
     words: object,
     size: int = 15,
-    color: str = INK,
+    ink: str = INK,
     *,
     mono: bool = False,
     bold: bool = False,
-    anchor: str = "",
+    align: str = "",
 ) -> str:
     """One line of text with its baseline at `y`; nothing for no words."""
-    if str(words) == "":
-        return ""
-    look = {"font_family": MONO if mono else None, "font_weight": "bold" if bold else None, "text_anchor": anchor or None}
-    return el("text", escape(words), x=x, y=y, fill=color, font_size=size, **look)
+    look = {"font_family": MONO if mono else None, "font_weight": "bold" if bold else None, "text_anchor": align or None}
+    return el("text", escape(words), x=x, y=y, fill=ink, font_size=size, **look) if str(words) else ""
 
 
 def width_of(words: object, size: int = 15, mono: bool = False) -> float:
@@ -100,16 +95,13 @@ def shade(value: float) -> str:
 
 def ink_on(fill: str) -> str:
     """The calmest ink that keeps a contrast of 4.5 to 1 on `fill` (WCAG 2.2, success criterion 1.4.3)."""
-    return next((ink for ink in (INK, "#ffffff") if _contrast(ink, fill) >= 4.5), "#000000")
-
-
-def _contrast(one: str, other: str) -> float:
-    low, high = sorted((_luminance(one), _luminance(other)))
-    return (high + 0.05) / (low + 0.05)
+    light = luminance(fill)
+    return INK if light >= 4.5 * (luminance(INK) + 0.05) - 0.05 else "#ffffff" if light <= 1.05 / 4.5 - 0.05 else "#000000"
 
 
 @lru_cache(maxsize=512)
-def _luminance(color: str) -> float:
+def luminance(color: str) -> float:
+    """The relative luminance of a colour like #1f2933, from 0 to 1 (WCAG 2.2)."""
     parts = (int(color[k : k + 2], 16) / 255 for k in (1, 3, 5))
     red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
@@ -127,9 +119,8 @@ def sign(relation: str, x: float, y: float) -> str:
 
 def circled(glyph: str, color: str, x: float, y: float) -> str:
     """A glyph in a circle of its own colour."""
-    return el("circle", cx=x, cy=y, r=13, fill=CARD, stroke=color, stroke_width=2) + text(
-        x, y + 6, glyph, 17, color, bold=True, anchor="middle"
-    )
+    circle = el("circle", cx=x, cy=y, r=13, fill=CARD, stroke=color, stroke_width=2)
+    return circle + text(x, y + 6, glyph, 17, color, bold=True, align="middle")
 
 
 def box(x: float, y: float, width: float, height: float, *, fill: str = "#ffffff", dash: str | None = None) -> str:
@@ -142,21 +133,16 @@ def scale_bar(x: float, y: float, scale: float, *, beyond: bool = False) -> str:
     """The colour scale with its ends, 165 px wide; `beyond` says that its ends also stand for what lies further out."""
     blocks = "".join(el("rect", x=x + 18.3 * k, y=y, width=18.4, height=14, fill=shade((k - 4) / 4)) for k in range(9))
     low, high = ("≤ −", "≥ +") if beyond else ("−", "+")
+    marks = [(0, f"{low}{scale:g}", ""), (82, "0", "middle"), (165, f"{high}{scale:g}", "end")]
     return (
-        text(x, y - 6, "value", 13, SOFT)
-        + blocks
-        + text(x, y + 30, f"{low}{scale:g}", 13, SOFT)
-        + text(x + 82, y + 30, "0", 13, SOFT, anchor="middle")
-        + text(x + 165, y + 30, f"{high}{scale:g}", 13, SOFT, anchor="end")
+        text(x, y - 6, "value", 13, SOFT) + blocks + "".join(text(x + k, y + 30, w, 13, SOFT, align=at) for k, w, at in marks)
     )
 
 
 def legend(x: float, y: float, kinds: list[str]) -> str:
     """One swatch a kind of frame."""
-    return "".join(
-        frame(kind, x, y + LEGEND_STEP * k, 36, 20) + text(x + 48, y + 16 + LEGEND_STEP * k, kind, 14)
-        for k, kind in enumerate(kinds)
-    )
+    places = [(y + LEGEND_STEP * k, kind) for k, kind in enumerate(kinds)]
+    return "".join(frame(kind, x, top, 36, 20) + text(x + 48, top + 16, kind, 14) for top, kind in places)
 
 
 def card(width: float, height: float, title: str, alt: str, body: str) -> Picture:
@@ -169,15 +155,7 @@ def card(width: float, height: float, title: str, alt: str, body: str) -> Pictur
         + text(MARGIN, 39, title, 20, bold=True)
         + body
     )
-    svg = el(
-        "svg",
-        inside,
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {number(width)} {number(height)}",
-        width=float(width),
-        height=float(height),
-        role="img",
-        font_family=SANS,
-        style="max-width:100%;height:auto",
-    )
-    return Picture(svg, shown(f"{title}{'' if title[-1:] in '?.!…' else '.'} {alt}"))
+    size = {"viewBox": f"0 0 {number(width)} {number(height)}", "width": float(width), "height": float(height)}
+    look = {"role": "img", "font_family": SANS, "style": "max-width:100%;height:auto"}
+    drawn = el("svg", inside, xmlns="http://www.w3.org/2000/svg", **size, **look)
+    return Picture(drawn, shown(f"{title}{'' if title[-1:] in '?.!…' else '.'} {alt}"))

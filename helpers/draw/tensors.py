@@ -27,7 +27,7 @@ def grid(shown: Corner, kind: str, x: float, y: float, scale: float) -> tuple[st
         _cell(words, value / scale, x + j * CELL_WIDTH, y + i * CELL_HEIGHT)
         for i, (texts, values) in enumerate(zip(shown.texts, shown.values))
         for j, (words, value) in enumerate(zip(texts, values))
-    ] or [svg.text(x + width / 2, y + 29, "∅", 17, svg.SOFT, anchor="middle")]
+    ] or [svg.text(x + width / 2, y + 29, "∅", 17, svg.SOFT, align="middle")]
     return "".join(drawn) + svg.frame(kind, x - 2, y - 2, width + 4, height + 4), width, height
 
 
@@ -40,7 +40,7 @@ def _cell(words: str, level: float, x: float, y: float) -> str:
     return (
         svg.el("rect", x=x + 0.75, y=y + 0.75, width=CELL_WIDTH - 1.5, height=CELL_HEIGHT - 1.5, fill=fill)
         + slash
-        + svg.text(x + CELL_WIDTH / 2, y + 29, words, size, svg.ink_on(fill), mono=True, anchor="middle")
+        + svg.text(x + CELL_WIDTH / 2, y + 29, words, size, svg.ink_on(fill), mono=True, align="middle")
     )
 
 

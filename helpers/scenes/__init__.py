@@ -3,7 +3,7 @@
 from helpers.scenes.damage import DAMAGES, damaged, instruction_frames, promises
 from helpers.scenes.files import import_frames, inside, journey, round_trip_frames
 from helpers.scenes.keys import CASES, Cached, mismatch, old_naming, rename_and_load, rename_diff
-from helpers.scenes.models import ATTACH, architecture, attach, forward, forward_frames, in_and_out
+from helpers.scenes.models import ATTACH, architecture, attach, forward, forward_frames, in_and_out, tree
 from helpers.scenes.refactor import CHANGES, FORMATS, NET, Project, outcome_picture, outcome_table
 from helpers.scenes.resuming import PARTS, Killed, Run, forgotten, weights
 from helpers.scenes.training import momentum_frames, photograph_frames, restored, resume, roll, rolled
@@ -45,5 +45,6 @@ __all__ = [
     "roll",
     "rolled",
     "round_trip_frames",
+    "tree",
     "weights",
 ]

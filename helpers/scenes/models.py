@@ -7,11 +7,12 @@ import textwrap
 import torch
 from torch import Tensor, nn
 
-from helpers import draw, lesson
-from helpers.draw import Picture
+from helpers import describe, draw, lesson
+from helpers.draw import Picture, svg
 from helpers.draw.corner import figure
 from helpers.scenes.motion import Term, flow
 
+STEP = 44
 ATTACH = [
     "nn.Parameter",
     "register_buffer",
@@ -141,3 +142,36 @@ def in_and_out() -> Picture:
         keys = ("yes", "\n".join(fresh)) if fresh else ("no", "no key")
         rows.append((textwrap.fill(code.removeprefix("model."), 42), keys, textwrap.fill(_REASONS[how], 28)))
     return draw.table("In: what is registered. Out: everything else", ["attached to the model", "keys", "why"], rows)
+
+
+def tree(title: str, model: nn.Module) -> Picture:
+    """The modules of a model as a tree, each key at the end of its path, a module with two names at both."""
+    rows = describe.describe(model.state_dict(), model)
+    modules = {name: type(module).__name__ for name, module in model.named_modules(remove_duplicate=False)}
+    ends = [STEP * row.key.count(".") + svg.width_of(row.key.rpartition(".")[2], 16, mono=True) for row in rows]
+    key_x = 140 + max([160, *ends])
+    shape_x = key_x + max([160, *(svg.width_of(row.key, 16, mono=True) for row in rows)]) + 30
+    body, y = [], 100.0
+    for name in [*modules, *dict.fromkeys(row.owner for row in rows if row.owner not in modules)]:
+        x, label = 36 + STEP * (name.count(".") + bool(name)), name.rpartition(".")[2]
+        after = svg.width_of(label, 17, mono=True) + 12 if label else 0
+        body += [_elbow(x - 30, y - 24)] * bool(name)
+        body += [svg.text(x, y, label, 17, mono=True, bold=True), svg.text(x + after, y, modules.get(name, ""), 15, svg.SOFT)]
+        for row in (row for row in rows if row.owner == name):
+            y += 34
+            body += [
+                _elbow(x + 14, y - 24) + svg.frame(row.kind, x + 42, y - 16, 24, 20),
+                svg.text(x + 76, y, row.key.rpartition(".")[2], 16, mono=True),
+                svg.text(key_x, y, row.key, 16, mono=True, bold=True),
+                svg.text(shape_x, y, describe.shape_name(row.shape), 15, svg.SOFT),
+            ]
+        y += 38
+    kinds = [kind for kind in svg.FRAMES if any(row.kind == kind for row in rows)]
+    heads = [(36, "module"), (key_x, "key in state_dict()"), (shape_x, "shape")]
+    body += [svg.text(x, 70, words, 13, svg.SOFT) for x, words in heads] + [svg.legend(shape_x + 90, 92, kinds)]
+    alt = f"Each key is the path to its tensor: {', '.join(row.key for row in rows)}."
+    return svg.card(shape_x + 270, y - 8, title, alt, "".join(body))
+
+
+def _elbow(x: float, y: float) -> str:
+    return svg.el("path", d=f"M{x} {y}v18h22", stroke=svg.LINE, stroke_width=1.6, fill="none")

@@ -54,8 +54,7 @@ def columns(
     """
     left = max([svg.width_of(key, 17, mono=True) for key in keys] + [100]) + 70
     xs = [left + 230 * k for k in range(len(parts))]
-    body = [svg.text(x, 78, part.heading, 15, svg.SOFT) for x, part in zip(xs, parts)]
-    y = 94.0
+    body, y = [svg.text(x, 78, part.heading, 15, svg.SOFT) for x, part in zip(xs, parts)], 94.0
     for i, key in enumerate(keys):
         tall = 0.0
         for x, part in zip(xs, parts):
@@ -65,17 +64,17 @@ def columns(
                 body.append(drawn)
                 if joined and part is parts[joined[0]]:
                     body.append(_join(x + width + 6, xs[joined[1]] - 6, y + height / 2))
-        body.append(svg.text(28, y + tall / 2 + (0 if notes else 6), key, 17, mono=True, bold=True))
-        if notes:
-            body.append(svg.text(28, y + tall / 2 + 20, notes[i], 13, svg.SOFT, mono=True))
+        middle, note = y + tall / 2, notes[i] if notes else ""
+        body.append(svg.text(svg.MARGIN, middle + (0 if note else 6), key, 17, mono=True, bold=True))
+        body.append(svg.text(svg.MARGIN, middle + 20, note, 13, svg.SOFT, mono=True))
         y += tall + 22
     body += [svg.text(x, y + 14, line, 16, mono=True) for x, line in zip(xs, foot)]
     right = xs[-1] + 180
     kinds = list(dict.fromkeys(part.kind for part in parts))
+    below = svg.LEGEND_STEP * len(kinds)
     body += [svg.scale_bar(right, 100, scale, beyond=True), svg.legend(right, 158, kinds)]
-    if losses:
-        body.append(_spark(right, 184 + 32 * len(kinds), losses))
-    return svg.card(right + 193, max(y + 32, 250 + 32 * len(kinds) if losses else 0), title, alt, "".join(body))
+    body.append(_spark(right, 184 + below, losses) if losses else "")
+    return svg.card(right + 193, max(y + 32, 250 + below if losses else 0), title, alt, "".join(body))
 
 
 def _join(x1: float, x2: float, y: float) -> str:
@@ -112,7 +111,7 @@ def flow(title: str, terms: Sequence[Term], *, alt: str, scale: float, lines: Se
     body, x = [], 36.0
     for term in terms:
         if term.operator:
-            body.append(svg.text(x + 14, 150, term.operator, 19, svg.SOFT, mono=True, anchor="middle"))
+            body.append(svg.text(x + 14, 150, term.operator, 19, svg.SOFT, mono=True, align="middle"))
             x += 38
         upright = term.tensor.reshape(-1, 1) if term.tensor.dim() < 2 else term.tensor
         shown = corner(upright)

@@ -55,15 +55,15 @@ def _hop(above: str, below: str, x: float, y: float, last_x: float, last_y: floa
         middle = x + WIDE / 2
         return (
             _arrow(middle, last_y + 130, middle, y - 8)
-            + svg.text(middle - 14, y - 46, above, 14, mono=True, anchor="end")
-            + svg.text(middle - 14, y - 26, below, 14, svg.SOFT, anchor="end")
+            + svg.text(middle - 14, y - 46, above, 14, mono=True, align="end")
+            + svg.text(middle - 14, y - 26, below, 14, svg.SOFT, align="end")
         )
     start, end = (last_x + WIDE + 8, x - 8) if x > last_x else (last_x - 8, x + WIDE + 8)
     middle = (start + end) / 2
     return (
         _arrow(start, y + 58, end, y + 58)
-        + svg.text(middle, y + 46, above, 14, mono=True, anchor="middle")
-        + svg.text(middle, y + 82, below, 14, svg.SOFT, anchor="middle")
+        + svg.text(middle, y + 46, above, 14, mono=True, align="middle")
+        + svg.text(middle, y + 82, below, 14, svg.SOFT, align="middle")
     )
 
 

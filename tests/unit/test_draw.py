@@ -23,6 +23,12 @@ from helpers.scenes.stations import Station
 SPACE = "{http://www.w3.org/2000/svg}"
 
 
+def contrast(one, other):
+    """The contrast of two colours, as WCAG 2.2 defines it."""
+    low, high = sorted((svg.luminance(one), svg.luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 def read(picture):
     """The picture's SVG as a tree, after the checks that hold for all of them."""
     root = xml.fromstring(picture.svg)
@@ -167,7 +173,7 @@ def test_a_slice_of_a_state_dict_with_its_whole_model():
 @pytest.mark.parametrize("value", [x / 20 for x in range(-20, 21)])
 def test_figures_are_readable_on_every_shade(value):
     fill = svg.shade(value)
-    assert svg._contrast(svg.ink_on(fill), fill) >= 4.5
+    assert contrast(svg.ink_on(fill), fill) >= 4.5
 
 
 @pytest.mark.parametrize(
@@ -180,11 +186,11 @@ def test_figures_are_readable_on_every_shade(value):
     ],
 )
 def test_words_and_signs_are_readable_on_the_card(color):
-    assert svg._contrast(color, svg.CARD) >= 4.5
+    assert contrast(color, svg.CARD) >= 4.5
 
 
 def test_the_scale_is_diverging_and_ordered():
-    levels = [svg._luminance(svg.shade(x / 10)) for x in range(11)]
+    levels = [svg.luminance(svg.shade(x / 10)) for x in range(11)]
     assert levels == sorted(levels, reverse=True)
     assert svg.shade(5) == svg.shade(1) and svg.shade(-5) == svg.shade(-1) and svg.shade(0) == "#fafaf8"
 
@@ -241,7 +247,7 @@ def test_table_marks_have_signs():
 
 def test_tree_shows_every_key_and_buffer():
     model = nn.ModuleDict({"encoder": nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), "head": nn.Linear(3, 1)})
-    assert set(model.state_dict()) <= set(words(draw.tree("Tree", model)))
+    assert set(model.state_dict()) <= set(words(scenes.tree("Tree", model)))
 
 
 def test_bars_leave_out_what_is_empty():
@@ -256,7 +262,7 @@ def test_bars_of_nothing():
 
 def test_a_tree_shows_a_module_under_both_its_names():
     shared = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    picture = draw.tree("Tree", nn.ModuleDict({"first": shared, "second": shared}))
+    picture = scenes.tree("Tree", nn.ModuleDict({"first": shared, "second": shared}))
     assert {"first.1.running_mean", "second.1.running_mean", "second.0.weight"} <= set(words(picture))
     assert picture.svg.count('stroke-dasharray="7 4"') == 6 + 1
 
