@@ -139,7 +139,7 @@ def _mappings(source: Mapping[str, Any], target: Mapping[str, Any]) -> list[dict
                     best, found = rank, []
                 if rank == best and mapping not in found:
                     found.append(mapping)
-    explained = {key for mapping in found for key in mapping if key not in identity}
+    explained = {key for mapping in found for key in mapping} - identity.keys()
     return found if 2 * len(explained) >= most - len(identity) else [identity]
 
 
@@ -150,8 +150,9 @@ def _names(state: Mapping[str, Any]) -> Names:
 
 def _mapped(ours: Names, theirs: Names, rule: Rule) -> dict[str, str]:
     """Which keys have one name after the rule, and no other key has it."""
-    moved = {key: (_moved(path, rule), rest) for key, (path, rest) in (ours if rule[0] == "source" else theirs).items()}
-    left, right = map(_unique, (moved, theirs) if rule[0] == "source" else (ours, moved))
+    sides = {"source": ours, "target": theirs}
+    sides[rule[0]] = {key: (_moved(path, rule), rest) for key, (path, rest) in sides[rule[0]].items()}
+    left, right = map(_unique, sides.values())
     return {key: left[name] for name, key in right.items() if name in left}
 
 

@@ -87,21 +87,16 @@ def _parts(value: Any) -> Iterator[Any]:
     elif is_lazy(value):
         raise ValueError("no shape yet")
     elif (storage := storage_of(value)) is None or value.is_nested:
-        yield from _taken_apart(value)
+        try:
+            yield from _parts(value.__reduce_ex__(2)[1:])
+        except NotImplementedError:
+            yield from _parts(value.to_dense())
     elif storage.device.type == "meta":
         raise ValueError(NO_DATA)
     elif value.numel() and storage.nbytes() < _end(value):
         raise ValueError("its storage was freed")
     else:
         yield value
-
-
-def _taken_apart(tensor: Tensor) -> Iterator[Any]:
-    try:
-        _, *made_of = tensor.__reduce_ex__(2)
-    except NotImplementedError:
-        made_of = [tensor.to_dense()]
-    yield from _parts(made_of)
 
 
 def storage_of(tensor: Tensor) -> torch.UntypedStorage | None:
@@ -164,8 +159,7 @@ def total_bytes(rows: list[Row]) -> int:
     used: Counter[int | str] = Counter()
     for row in rows:
         used[row.storage or row.key] += row.bytes
-    whole = {row.storage or row.key: row.storage_bytes for row in rows}
-    return sum(min(size, whole[place]) for place, size in used.items())
+    return sum(min(used[place], whole) for place, whole in {row.storage or row.key: row.storage_bytes for row in rows}.items())
 
 
 def read_file(path: str | Path) -> Any:

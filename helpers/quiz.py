@@ -16,6 +16,8 @@ from helpers.draw import Picture, svg
 from helpers.view import View, button, line_of, note
 
 STATES = {"right": ("#2f6f4f", "✓ Right."), "wrong": ("#a8461a", "✗ Not yet."), "untried": (svg.SOFT, "○ Not tried yet.")}
+RETURNED = ("RETURN_VALUE",)
+CALLED = (*RETURNED, "PRECALL", "CALL")
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,7 @@ def _blank(answer: Any) -> bool:
         return any(_blank(part) for part in answer)
     if isinstance(answer, Mapping):
         return bool(answer) and all(part is ... for part in answer.values())
-    made = answer.__init__ if isinstance(answer, type) else answer
-    ends = ("RETURN_VALUE", "PRECALL", "CALL") if isinstance(answer, type) else ("RETURN_VALUE",)
+    made, ends = (answer.__init__, CALLED) if isinstance(answer, type) else (answer, RETURNED)
     code = getattr(made, "__code__", None)
     return answer is ... or isinstance(code, CodeType) and _ends_in_blank(code, ends)
 
@@ -126,10 +127,8 @@ def _blank(answer: Any) -> bool:
 def _ends_in_blank(code: CodeType, ends: tuple[str, ...]) -> bool:
     """Whether a `...` is returned, or goes straight into one of the other `ends`; as an index it does neither."""
     steps = [*dis.get_instructions(code)]
-    return any(
-        step.argval is ... and (step.opname == "RETURN_CONST" or after.opname in ends)
-        for step, after in pairwise([*steps, steps[-1]])
-    )
+    pairs = pairwise([*steps, steps[-1]])
+    return any(step.argval is ... and (step.opname == "RETURN_CONST" or after.opname in ends) for step, after in pairs)
 
 
 def _still(title: str, paragraphs: list[str]) -> Picture:

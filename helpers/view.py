@@ -33,11 +33,11 @@ def button(label: str) -> ipywidgets.Button:
 
 def note(color: str, head: str, words: str) -> str:
     """Words that a screen reader says at once, in HTML, with a bar of their colour."""
-    style = f"font-size:1.1em;line-height:1.45;max-width:46em;margin:4px 0;padding:8px 14px;background:{svg.CARD}"
-    return (
-        f"<p style='{style};color:{svg.INK};border-left:6px solid {color}' role='status'>"
-        f"<b>{svg.escape(head)}</b> {svg.escape(words)}</p>"
+    style = (
+        f"font-size:1.1em;line-height:1.45;max-width:46em;margin:4px 0;padding:8px 14px;background:{svg.CARD};color:{svg.INK}"
     )
+    bar = f"border-left:6px solid {color}"
+    return f"<p style='{style};{bar}' role='status'><b>{svg.escape(head)}</b> {svg.escape(words)}</p>"
 
 
 def line_of(error: BaseException) -> str:

@@ -78,9 +78,8 @@ def slider(label: str, low: float, high: float, value: float, step: float = 0.1)
 
 def choice(label: str, options: Sequence[str]) -> ipywidgets.ToggleButtons:
     """Buttons of which one is chosen; not a drop-down list, whose arrow keys JupyterLab takes for its own cells."""
-    return ipywidgets.ToggleButtons(
-        options=list(options), description=label, tooltip=label, style={"description_width": "initial", "button_width": "auto"}
-    )
+    look = {**LABEL, "button_width": "auto"}
+    return ipywidgets.ToggleButtons(options=list(options), description=label, tooltip=label, style=look)
 
 
 def tick(label: str, value: bool = True) -> ipywidgets.Checkbox:
@@ -136,23 +135,16 @@ def pressed(render: Callable[..., Picture], label: str, **controls: ipywidgets.W
 
 def refactor_lab(project: Project) -> View:
     """⚙ Choose a change and a format, press Run: both the change and the load really happen, in a fresh process."""
-    return pressed(
-        lambda change, form: outcome_picture(project.run(change, form)),
-        "Run it",
-        change=choice("change", list(CHANGES)),
-        form=choice("format", list(FORMATS)),
-    )
+    controls = {"change": choice("change", list(CHANGES)), "form": choice("format", list(FORMATS))}
+    return pressed(lambda change, form: outcome_picture(project.run(change, form)), "Run it", **controls)
 
 
 def rename_lab(state: Mapping[str, Tensor], model: nn.Module, rules: int = 3) -> View:
     """⚙ Rules `old -> new`, one a line; the key diff follows while one types, and Load it verifies every tensor."""
     look = {"placeholder": "old -> new", "style": LABEL, "layout": {"width": "420px"}}
-    lines = [ipywidgets.Text(description=f"rule {k + 1}", **look) for k in range(rules)]
-    view = live(
-        lambda **written: rename_diff(state, model, list(written.values())),
-        **{f"rule{k}": line for k, line in enumerate(lines)},
-    )
+    lines = {f"rule{k}": ipywidgets.Text(description=f"rule {k}", **look) for k in range(1, rules + 1)}
+    view = live(lambda **written: rename_diff(state, model, list(written.values())), **lines)
     load, page = button("Load it"), view.children[-1]
-    load.on_click(lambda _: show(page, lambda: rename_and_load(state, model, [line.value for line in lines])))
-    view.children = (*lines, load, page)
+    load.on_click(lambda _: show(page, lambda: rename_and_load(state, model, [line.value for line in lines.values()])))
+    view.children = (*lines.values(), load, page)
     return view

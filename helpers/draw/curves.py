@@ -54,10 +54,8 @@ def curves(title: str, series: Mapping[str, Sequence[float]], *, across: str, up
 
 def _gaps(values: Sequence[float]) -> str:
     """What of a curve cannot be drawn, in words; a NaN is a gap that needs none."""
-    if all(math.isnan(value) for value in values):
-        return " (no numbers)"
     large = sum(abs(value) >= HIGHEST for value in values)
-    return f" ({large} too large)" if large else ""
+    return f" ({large} too large)" if large else " (no numbers)" * all(map(math.isnan, values))
 
 
 @lru_cache(maxsize=1)

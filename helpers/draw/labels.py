@@ -53,9 +53,9 @@ def shorten(keys: Iterable[str], length: int) -> dict[str, str]:
 def _without_what_agrees(path: list[str], agree: list[bool], length: int) -> str:
     """The path, with the first names left out of those that agree, until it is short enough."""
     names = list(path)
-    for k in [k for k, alike in enumerate(agree) if alike]:
+    for k, alike in enumerate([*agree, False]):
         line = re.sub(r"…(\.…)+", "…", shown(".".join(names)))
         if len(line) <= length:
-            return line
-        names[k] = "…"
-    return re.sub(r"…(\.…)+", "…", shown(".".join(names)))
+            break
+        names[k : k + 1] = ["…"] if alike else names[k : k + 1]
+    return line

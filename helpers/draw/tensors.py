@@ -32,14 +32,12 @@ def grid(shown: Corner, kind: str, x: float, y: float, scale: float) -> tuple[st
 
 
 def _cell(words: str, level: float, x: float, y: float) -> str:
-    fill, slash = svg.shade(level) if math.isfinite(level) else "#ffffff", ""
-    if not math.isfinite(level):
-        line = f"M{x + 2} {y + CELL_HEIGHT - 2}L{x + CELL_WIDTH - 2} {y + 2}"
-        slash = svg.el("path", d=line, stroke="#d3d9de", stroke_width=2)
-    size = 17 if len(words) < 6 else 15
+    known = math.isfinite(level)
+    fill, size = svg.shade(level) if known else "#ffffff", 17 if len(words) < 6 else 15
+    slash = f"M{x + 2} {y + CELL_HEIGHT - 2}L{x + CELL_WIDTH - 2} {y + 2}"
     return (
         svg.el("rect", x=x + 0.75, y=y + 0.75, width=CELL_WIDTH - 1.5, height=CELL_HEIGHT - 1.5, fill=fill)
-        + slash
+        + ("" if known else svg.el("path", d=slash, stroke="#d3d9de", stroke_width=2))
         + svg.text(x + CELL_WIDTH / 2, y + 29, words, size, svg.ink_on(fill), mono=True, align="middle")
     )
 
@@ -64,9 +62,10 @@ def state_dict(values: Any, model: nn.Module | None = None, *, title: str = "", 
     shown = {row.key: corner(values[row.key], tall) for row in listed if row.kind != "value"}
     scale = scale or common_scale(list(shown.values()))
     labels = shorten((row.key for row in listed), LONGEST_KEY)
-    groups = _groups(listed, model)
-    modules = {name: label or "(top)" for name, label in shorten((name for name, _ in groups), LONGEST_MODULE).items()}
-    module_width = max([MODULE_WIDTH] + [svg.width_of(label, 17, mono=True) + 24 for label in modules.values()])
+    modules = dict(model.named_modules(remove_duplicate=False)) if model is not None else {}
+    groups = _groups(listed, modules)
+    owners = {name: label or "(top)" for name, label in shorten((name for name, _ in groups), LONGEST_MODULE).items()}
+    module_width = max([MODULE_WIDTH] + [svg.width_of(label, 17, mono=True) + 24 for label in owners.values()])
     key_x = KEY_X + module_width - MODULE_WIDTH
     tensor_x = key_x + max([svg.width_of(label, 17, mono=True) for label in labels.values()] + [60]) + 60
     body, y, right = [], 106.0, tensor_x + 130
@@ -79,7 +78,7 @@ def state_dict(values: Any, model: nn.Module | None = None, *, title: str = "", 
             right = max(right, tensor_x + width)
             y += height + GAP
         y += 0 if members else 78
-        body.append(_module(modules[name], _module_kind(model, name), module_width, (start + y - 30) / 2, anchors))
+        body.append(_module(owners[name], modules.get(name), module_width, (start + y - 30) / 2, anchors))
     if len(rows) > MOST_KEYS:
         body.append(svg.text(key_x, y + 6, f"… {len(rows) - MOST_KEYS:,} more keys", 15, svg.SOFT))
         y += 30
@@ -105,39 +104,27 @@ def _entry(
     return drawn, max(width, svg.width_of(foot, 13)), height
 
 
-def _groups(rows: list[describe.Row], model: nn.Module | None) -> list[tuple[str, list[describe.Row]]]:
+def _groups(rows: list[describe.Row], modules: dict[str, nn.Module]) -> list[tuple[str, list[describe.Row]]]:
     """Rows by owner, in order, with the childless modules that own nothing in their places."""
     owners = list(dict.fromkeys(row.owner for row in rows))
-    if model is not None:
-        modules = model.named_modules(remove_duplicate=False)
-        names = [name for name, module in modules if name in owners or (name and not list(module.children()))]
-        owners = (names if set(owners) <= set(names) else owners)[:MOST_KEYS]
-    return [(owner, [row for row in rows if row.owner == owner]) for owner in owners]
+    if modules.keys() >= set(owners):
+        owners = [name for name, module in modules.items() if name in owners or (name and not list(module.children()))]
+    return [(owner, [row for row in rows if row.owner == owner]) for owner in owners[:MOST_KEYS]]
 
 
-def _module(label: str, kind: str, width: float, middle: float, anchors: list[float]) -> str:
-    body = svg.box(
-        svg.MARGIN, middle - 26, width, 52, fill="#ffffff" if anchors else svg.FAINT, dash=None if anchors else "5 4"
-    )
-    body += svg.text(40, middle + 6, label, 17, mono=True, bold=True)
+def _module(label: str, module: nn.Module | None, width: float, middle: float, anchors: list[float]) -> str:
+    look = {"fill": "#ffffff", "dash": None} if anchors else {"fill": svg.FAINT, "dash": "5 4"}
     x, right = 40 + svg.width_of(label, 17, mono=True) + 10, svg.MARGIN + width
-    room = int((right - 6 - x) / 7.2)
+    sizes = f"{module.in_features}, {module.out_features}" if isinstance(module, nn.Linear) else ""
+    kind, room = f"{type(module).__name__}({sizes})" if module is not None else "", int((right - 6 - x) / 7.2)
+    body = svg.box(svg.MARGIN, middle - 26, width, 52, **look) + svg.text(40, middle + 6, label, 17, mono=True, bold=True)
     body += svg.text(x, middle + (5 if anchors else -2), clip(kind, room) if room > 3 else "", 14)
-    if not anchors:
-        body += svg.text(x, middle + 16, "nothing to remember", 11, svg.SOFT)
+    body += svg.text(x, middle + 16, "" if anchors else "nothing to remember", 11, svg.SOFT)
     for y in anchors:
-        at, to = svg.number(middle), svg.number(y)
-        line = f"M{svg.number(right)} {at}C{svg.number(right + 26)} {at} {svg.number(right + 16)} {to} {svg.number(right + 44)} {to}"
+        at, to, ends = svg.number(middle), svg.number(y), [svg.number(right + step) for step in (0, 26, 16, 44)]
+        line = f"M{ends[0]} {at}C{ends[1]} {at} {ends[2]} {to} {ends[3]} {to}"
         body += svg.el("path", d=line, stroke=svg.LINE, stroke_width=1.4, fill="none")
     return body
-
-
-def _module_kind(model: nn.Module | None, name: str) -> str:
-    if model is None or name not in (modules := dict(model.named_modules(remove_duplicate=False))):
-        return ""
-    module = modules[name]
-    sizes = f"{module.in_features}, {module.out_features}" if isinstance(module, nn.Linear) else ""
-    return f"{type(module).__name__}({sizes})"
 
 
 def _count(rows: list[describe.Row]) -> str:
