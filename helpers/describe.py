@@ -3,99 +3,163 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from helpers import files, pickles
 
+PLAIN = (Tensor, nn.Parameter)
+BOOKKEEPING = (Number, str, bytes, Mapping, list, set, nn.Module, torch.optim.Optimizer, type(None))
+NO_DATA = "meta, no data"
 
 @dataclass(frozen=True)
 class Row:
     """One entry of a state dict.
 
-    `bytes` is what the entry's own elements take, `storage_bytes` what its whole storage takes;
-    rows with the same `storage` share memory (None: nothing allocated).
+    `kind` is `parameter` or `buffer` where a model says so, else `tensor`, or `value` for what is no tensor. `shape` is
+    None where there is none. `bytes` is what the entry's own elements take, `storage_bytes` what its whole storage takes;
+    rows with the same `storage` share memory (None: nothing allocated). `note` says what is not plain about it.
     """
 
     key: str
     kind: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
     dtype: str
     bytes: int
     storage: int | None
     storage_bytes: int
     owner: str
-
-
-@dataclass(frozen=True)
-class Cells:
-    """The part of a tensor that fits into a picture: `texts` and `values` by row, and what was left out."""
-
-    texts: list[list[str]]
-    values: list[list[float]]
-    shape: tuple[int, ...]
-    dtype: str
-    bytes: int
     note: str
 
 
 def describe(state_dict: Any, model: nn.Module | None = None) -> list[Row]:
-    """Rows of a model's state dict, in its order. With `model`, buffers are told from parameters.
+    """Rows of a model's state dict, in its order. With `model`, parameters and buffers are told, by each of their names.
 
     Raises TypeError or ValueError, in one sentence, for anything that is not a model's state dict.
     """
-    buffers = {name for name, _ in model.named_buffers()} if model is not None else set()
-    return [
-        _row(key, value, "buffer" if key in buffers else "parameter") for key, value in require_state_dict(state_dict).items()
-    ]
+    kinds: dict[str, str] = {}
+    if model is not None:
+        kinds |= dict.fromkeys((name for name, _ in model.named_parameters(remove_duplicate=False)), "parameter")
+        kinds |= dict.fromkeys((name for name, _ in model.named_buffers(remove_duplicate=False)), "buffer")
+    return [row_of(key, value, kinds.get(key, "tensor")) for key, value in require_state_dict(state_dict).items()]
 
 
-def _row(key: str, value: Any, kind: str) -> Row:
-    owner = key.rpartition(".")[0]
-    if not isinstance(value, Tensor):
-        return Row(key, "value", (), type(value).__name__, 0, None, 0, owner)
-    own, storage, whole = _memory(value)
-    return Row(key, kind, tuple(value.shape), dtype_name(value), own, storage, whole, owner)
+def row_of(key: str, value: Any, kind: str = "tensor") -> Row:
+    """The row of one entry."""
+    memory, note = _memory(value)
+    dtype, shape = type(value).__name__, None
+    if isinstance(value, Tensor):
+        try:
+            note = ", ".join(filter(None, [*_form(value), note]))
+            dtype, shape = str(value.dtype).removeprefix("torch."), shape_of(value)
+        except Exception as error:
+            note = words_of(error)
+    return Row(key, kind if isinstance(value, Tensor) else "value", shape, dtype, *memory, key.rpartition(".")[0], note)
 
 
-def _memory(tensor: Tensor) -> tuple[int, int | None, int]:
-    """Bytes of the elements, identity of the storage, bytes of the storage."""
-    if tensor.layout is torch.sparse_coo:
-        parts = [tensor._indices(), tensor._values()]
-    elif tensor.layout in (torch.sparse_csr, torch.sparse_csc):
-        parts = [
-            tensor.values(),
-            *(
-                (tensor.crow_indices(), tensor.col_indices())
-                if tensor.layout is torch.sparse_csr
-                else (tensor.ccol_indices(), tensor.row_indices())
-            ),
-        ]
+def parts(value: Any) -> list[Any]:
+    """What a value is made of, as `torch.save` would take it apart: plain tensors, and what stands between them.
+
+    This alone decides what can be read. Raises ValueError with the reason, also for what it has never seen.
+    """
+    try:
+        return list(_parts(value))
+    except Exception as error:
+        raise ValueError(words_of(error)) from error
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    if isinstance(value, (Mapping, list, tuple)):
+        yield type(value), len(value)
+        for part in value.items() if isinstance(value, Mapping) else value:
+            yield from _parts(part)
+    elif not isinstance(value, Tensor):
+        yield value
+    elif is_lazy(value):
+        raise ValueError("no shape yet")
+    elif (storage := storage_of(value)) is None or value.is_nested:
+        try:
+            yield from _parts(value.__reduce_ex__(2)[1:])
+        except NotImplementedError:
+            yield from _parts(value.to_dense())
+    elif storage.device.type == "meta":
+        raise ValueError(NO_DATA)
+    elif value.numel() and storage.nbytes() < _end(value):
+        raise ValueError("its storage was freed")
     else:
-        own = tensor.numel() * tensor.element_size()
-        if tensor.is_meta:
-            return own, None, own
+        yield value
+
+
+def storage_of(tensor: Tensor) -> torch.UntypedStorage | None:
+    """The memory that a tensor reads itself; None where other tensors hold its numbers."""
+    try:
         storage = tensor.untyped_storage()
-        return own, storage.data_ptr() or None, storage.nbytes()
-    size = sum(part.numel() * part.element_size() for part in parts)
-    return size, parts[-1].untyped_storage().data_ptr() or None, size
+        if storage.device.type != "meta":
+            storage.data_ptr()
+        return storage
+    except (NotImplementedError, RuntimeError):
+        return None
+
+
+def _end(tensor: Tensor) -> float:
+    """Bytes from the start of the storage to the end of a tensor's last element."""
+    steps = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+    return (tensor.storage_offset() + steps + 1) * _width(tensor.dtype)
+
+
+@lru_cache(maxsize=64)
+def _width(dtype: torch.dtype) -> float:
+    """Bytes of one element: a half or a quarter for some."""
+    return torch.empty(8, dtype=dtype, device="cpu").untyped_storage().nbytes() / 8
+
+
+def _memory(value: Any) -> tuple[tuple[int, int | None, int], str]:
+    """Bytes of the elements, identity and bytes of the storage; and why nothing can be read."""
+    try:
+        tensors = [part for part in parts(value) if isinstance(part, Tensor)]
+    except ValueError as error:
+        own = int(value.numel() * _width(value.dtype)) if isinstance(value, Tensor) and str(error) == NO_DATA else 0
+        return (own, None, own), str(error)
+    storages = [tensor.untyped_storage() for tensor in tensors]
+    place = max(storages, key=torch.UntypedStorage.nbytes).data_ptr() if storages else 0
+    own = sum(math.ceil(tensor.numel() * _width(tensor.dtype)) for tensor in tensors)
+    return (own, place or None, sum(storage.nbytes() for storage in storages)), ""
+
+
+def _form(tensor: Tensor) -> Iterator[str]:
+    """What a tensor is, if it is not a plain one: its class, its layout, quantised, nested."""
+    if type(tensor) not in PLAIN:
+        yield type(tensor).__name__
+    yield from map(repr, getattr(tensor, "placements", ()))
+    layout = str(tensor.layout).removeprefix("torch.").strip("_")
+    for word, holds in ((layout, layout != "strided"), ("quantised", tensor.is_quantized), ("nested", tensor.is_nested)):
+        if holds:
+            yield word
+
+
+def words_of(error: BaseException, most: int = 60) -> str:
+    """The first line of an error, also of one that cannot be printed."""
+    try:
+        return str(error).partition("\n")[0][:most] or type(error).__name__
+    except Exception:
+        return "its words cannot be printed"
 
 
 def total_bytes(rows: list[Row]) -> int:
     """Bytes of all entries, each shared storage counted once, at most its own size."""
-    shared: dict[int, tuple[int, int]] = {}
-    alone = 0
+    used: Counter[int | str] = Counter()
     for row in rows:
-        if row.storage is None:
-            alone += row.bytes
-        else:
-            shared[row.storage] = (shared.get(row.storage, (0, 0))[0] + row.bytes, row.storage_bytes)
-    return alone + sum(min(used, whole) for used, whole in shared.values())
+        used[row.storage or row.key] += row.bytes
+    return sum(min(used[place], whole) for place, whole in {row.storage or row.key: row.storage_bytes for row in rows}.items())
 
 
 def read_file(path: str | Path) -> Any:
@@ -121,19 +185,24 @@ def read_file(path: str | Path) -> Any:
 
 def require_state_dict(value: Any) -> Mapping[str, Any]:
     """`value` itself if it is a model's state dict; otherwise one sentence that names what came instead."""
-    came = _what_came(value)
-    if came:
+    if came := _what_came(value):
         raise TypeError(f"Got {came}")
     for key, entry in value.items():
         if not isinstance(key, str):
             raise TypeError(
                 f"Got a dict with the key {key!r} of type {type(key).__name__}; wanted a state dict, whose keys are strings."
             )
-        if not isinstance(entry, Tensor) and not key.endswith("_extra_state"):
+        packed = isinstance(entry, tuple) and any(isinstance(part, Tensor) for part in entry)
+        if isinstance(entry, (*BOOKKEEPING, tuple)) and not (packed or _is_extra(value, key)):
             raise ValueError(
                 f"Got {type(entry).__name__} under the key {key!r}; wanted a state dict, whose values are tensors."
             )
     return value
+
+
+def _is_extra(value: Mapping, key: Any) -> bool:
+    """Whether any value may stand under the key: in what `state_dict()` returned itself, or as a module's extra state."""
+    return hasattr(value, "_metadata") or str(key).endswith("_extra_state")
 
 
 def _what_came(value: Any) -> str | None:
@@ -147,107 +216,32 @@ def _what_came(value: Any) -> str | None:
         return f"{type(value).__name__}; wanted a state dict: a mapping of names to tensors."
     if set(value) == {"state", "param_groups"}:
         return "an optimizer's state dict ('state', 'param_groups'); wanted a model's: model.state_dict()."
-    inner = [
-        key
-        for key, entry in value.items()
-        if isinstance(entry, Mapping) and entry and all(isinstance(x, Tensor) for x in entry.values())
-    ]
-    if inner:
-        return (
-            f"a checkpoint with the entries {', '.join(map(repr, value))}; wanted a state dict: "
-            f"{' or '.join(map(repr, inner))} is one."
-        )
-    return None
+    dicts = {key: list(part.values()) for key, part in value.items() if isinstance(part, Mapping) and not _is_extra(value, key)}
+    inner = [key for key, part in dicts.items() if part and all(isinstance(entry, Tensor) for entry in part)]
+    if not inner:
+        return None
+    return (
+        f"a checkpoint with the entries {', '.join(map(repr, value))}; wanted a state dict: "
+        f"{' or '.join(map(repr, inner))} is one."
+    )
 
 
-def dtype_name(tensor: Tensor) -> str:
-    """The dtype without `torch.`."""
-    return str(tensor.dtype).removeprefix("torch.")
+def shape_of(tensor: Tensor) -> tuple[int, ...] | None:
+    """The shape in plain ints; None for a tensor that has none, or none yet."""
+    try:
+        return None if is_lazy(tensor) or tensor.is_nested else tuple(map(int, tensor.shape))
+    except Exception:
+        return None
 
 
 def size_name(count: int) -> str:
-    """Bytes as people read them: B, kB, MB, GB in powers of 1000."""
-    for unit, step in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= step:
-            return f"{count / step:.3g} {unit}"
+    """Bytes as people read them, in three digits: B, kB, MB, GB, TB in powers of 1000."""
+    for unit, step in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= 0.9995 * step:
+            return f"{count / step:.3g} {unit}" if count < 999.5 * step else f"{count / step:,.0f} {unit}"
     return f"{count} B"
 
 
-def shape_name(shape: tuple[int, ...]) -> str:
-    """A shape as it is said: 2×3, or `scalar`."""
-    return "×".join(map(str, shape)) if shape else "scalar"
-
-
-def cells(tensor: Tensor, rows: int = 6, columns: int = 8) -> Cells:
-    """The first rows and columns of any tensor, as texts and as numbers (NaN where there is no number)."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"Got {type(tensor).__name__}; wanted a tensor.")
-    own, _, _ = _memory(tensor)
-    about = (tuple(tensor.shape), dtype_name(tensor), own)
-    grid_shape = (1, *tensor.shape)[-2:] if tensor.dim() else (1, 1)
-    height, width = min(rows, grid_shape[0]), min(columns, grid_shape[1])
-    notes = _notes(tensor, grid_shape, rows, columns)
-    if tensor.is_meta:
-        return Cells([["·"] * width for _ in range(height)], [[math.nan] * width for _ in range(height)], *about, notes)
-    values = _corner(tensor, height, width)
-    return Cells([[figure(x) for x in line] for line in values], [[_real(x) for x in line] for line in values], *about, notes)
-
-
-def _corner(tensor: Tensor, height: int, width: int) -> list[list[Any]]:
-    if tensor.numel() == 0:
-        return []
-    tensor = tensor.detach()
-    if tensor.layout is not torch.strided:
-        if tensor.numel() > 10**6:
-            return [["*"] * width for _ in range(height)]
-        tensor = tensor.to_dense()
-    while tensor.dim() > 2:
-        tensor = tensor[0]
-    corner = tensor.reshape(1, -1)[:, :width] if tensor.dim() < 2 else tensor[:height, :width]
-    if corner.is_quantized:
-        corner = corner.dequantize()
-    if corner.is_floating_point():
-        corner = corner.to(torch.float64)
-    return corner.cpu().tolist()
-
-
-def _notes(tensor: Tensor, grid: tuple[int, ...], rows: int, columns: int) -> str:
-    notes = []
-    if tensor.numel() == 0:
-        notes.append("no elements")
-    elif tensor.dim() > 2:
-        notes.append(f"first of {math.prod(tensor.shape[:-2])} slices")
-    if tensor.numel() and (grid[0] > rows or grid[1] > columns):
-        notes.append(f"first {min(rows, grid[0])}×{min(columns, grid[1])} cells")
-    if tensor.is_meta:
-        notes.append("meta, no data")
-    if tensor.layout is not torch.strided:
-        notes.append("sparse")
-    if tensor.is_quantized:
-        notes.append("quantised")
-    return ", ".join(notes)
-
-
-def _real(value: Any) -> float:
-    if isinstance(value, str):
-        return math.nan
-    return abs(value) if isinstance(value, complex) else float(value)
-
-
-def figure(value: Any) -> str:
-    """A number in at most six characters: signed floats with a real minus, plain ints and bools."""
-    if isinstance(value, (bool, str)):
-        return str(value)
-    if isinstance(value, complex):
-        whole = f"{value.real:.0f}{value.imag:+.0f}i".replace("-", "−")
-        return whole if len(whole) <= 6 else f"|{abs(value):.2g}|"
-    if isinstance(value, int):
-        return str(value).replace("-", "−") if abs(value) < 10**5 else f"{value:.0e}".replace("e+0", "e")
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+∞" if value > 0 else "−∞"
-    size = abs(value)
-    digits = 2 if size < 9.995 else 1 if size < 99.95 else 0
-    plain = f"{value:+.{digits}f}" if size < 99999 else f"{value:+.0e}".replace("e+0", "e").replace("e+", "e")
-    return ("+" + plain[1:] if float(plain) == 0 else plain).replace("-", "−")
+def shape_name(shape: tuple[int, ...] | None) -> str:
+    """A shape as it is said: 2×3, `scalar`, or `no shape`."""
+    return "no shape" if shape is None else "×".join(map(str, shape)) or "scalar"

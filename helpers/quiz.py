@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dis
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from html import escape
+from itertools import pairwise
+from types import CodeType
 from typing import Any
 
 import ipywidgets
 
-from helpers.draw import svg
-from helpers.draw.svg import Picture
-from helpers.view import View
+from helpers.draw import Picture, svg
+from helpers.view import View, button, line_of, note
 
-COLORS = {"right": "#2f6f4f", "wrong": "#a8461a", "untried": svg.SOFT}
-SIGNS = {"right": "✓ Right.", "wrong": "✗ Not yet.", "untried": "○ Not tried yet."}
+STATES = {"right": ("#2f6f4f", "✓ Right."), "wrong": ("#a8461a", "✗ Not yet."), "untried": (svg.SOFT, "○ Not tried yet.")}
+RETURNED = ("RETURN_VALUE",)
+CALLED = (*RETURNED, "PRECALL", "CALL")
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,15 @@ class Prediction:
 
     def ask(self) -> View:
         """The question with a button for each choice; a click is answered at once."""
-        reply = ipywidgets.HTML(_note("Click what you expect, then run the next cell."))
-        buttons = [
-            ipywidgets.Button(description=choice.words, layout={"width": "auto", "align_self": "flex-start"})
-            for choice in self.choices
-        ]
+        reply = ipywidgets.HTML("<p style='margin:4px 0'>Click what you expect, then run the next cell.</p>")
+        buttons = [button(choice.words) for choice in self.choices]
 
         def answer(clicked: ipywidgets.Button) -> None:
-            reply.value = _words(self.judge(buttons.index(clicked)))
+            reply.value = self.judge(buttons.index(clicked)).html
 
-        for button in buttons:
-            button.on_click(answer)
-        question = ipywidgets.HTML(f"<p style='font-size:1.15em;margin:4px 0'><b>Predict.</b> {escape(self.question)}</p>")
+        for choice in buttons:
+            choice.on_click(answer)
+        question = ipywidgets.HTML(f"<p style='font-size:1.15em;margin:4px 0'><b>Predict.</b> {svg.escape(self.question)}</p>")
         choices = [f"{'ABCDE'[k]}   {choice.words}" for k, choice in enumerate(self.choices)]
         return View([question, *buttons, reply], _still("Predict", [self.question, *choices]))
 
@@ -68,7 +67,13 @@ class Verdict:
 
     @property
     def words(self) -> str:
-        return f"{SIGNS[self.state]} {self.message}".strip()
+        """The verdict on one line."""
+        return f"{STATES[self.state][1]} {self.message}".strip()
+
+    @property
+    def html(self) -> str:
+        """The verdict as it is shown."""
+        return note(*STATES[self.state], self.message)
 
 
 @dataclass(frozen=True)
@@ -81,33 +86,31 @@ class Exercise:
     fault: Callable[[Any], str | None]
 
     def judge(self, answer: Any) -> Verdict:
-        """The verdict on any answer at all; a `...`, also in a function or in a class's __init__, is the untouched blank."""
-        if _blank(answer):
-            return Verdict("untried", "Replace the ... with your answer, and run the cell again.")
+        """The verdict on any answer at all; a `...`, alone, returned, or given to a call in __init__, is the untouched blank."""
         try:
+            if _blank(answer):
+                return Verdict("untried", "Replace the ... with your answer, and run the cell again.")
             wrong = self.fault(answer)
-        except Exception as error:
-            reason = str(error).partition("\n")[0]
-            return Verdict("wrong", f"Your answer failed when it was tried: {type(error).__name__}: {reason}")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return Verdict("wrong", f"Your answer failed when it was tried: {line_of(error)}")
         return Verdict("wrong", wrong) if wrong else Verdict("right", self.rule)
 
     def check(self, answer: Any) -> View:
         """The verdict, with a button that unfolds the hints one by one."""
         verdict = self.judge(answer)
-        said = ipywidgets.HTML(_words(verdict))
-        hints = ipywidgets.HTML()
-        button = ipywidgets.Button(
-            description=f"Hint 1 of {len(self.hints)}", layout={"width": "auto", "align_self": "flex-start"}
-        )
+        page, hints, more = ipywidgets.HTML(verdict.html), ipywidgets.HTML(), button(f"Hint 1 of {len(self.hints)}")
 
         def unfold(_: object) -> None:
-            shown = hints.value.count("<li>") + 1
-            hints.value = _list(self.hints[:shown])
-            button.disabled = shown >= len(self.hints)
-            button.description = f"Hint {min(shown + 1, len(self.hints))} of {len(self.hints)}"
+            unfolded = hints.value.count("<li>") + 1
+            lines = "".join(f"<li>{svg.escape(hint)}</li>" for hint in self.hints[:unfolded])
+            hints.value = f"<ol style='line-height:1.45'>{lines}</ol>"
+            more.disabled = unfolded >= len(self.hints)
+            more.description = f"Hint {min(unfolded + 1, len(self.hints))} of {len(self.hints)}"
 
-        button.on_click(unfold)
-        children = [said] if verdict.state == "right" else [said, button, hints]
+        more.on_click(unfold)
+        children = [page] if verdict.state == "right" else [page, more, hints]
         return View(children, _still(f"Exercise: {self.name}", [verdict.words]))
 
 
@@ -116,24 +119,16 @@ def _blank(answer: Any) -> bool:
         return any(_blank(part) for part in answer)
     if isinstance(answer, Mapping):
         return bool(answer) and all(part is ... for part in answer.values())
-    code = getattr(answer.__init__ if isinstance(answer, type) else answer, "__code__", None)
-    return answer is ... or Ellipsis in getattr(code, "co_consts", ())
+    made, ends = (answer.__init__, CALLED) if isinstance(answer, type) else (answer, RETURNED)
+    code = getattr(made, "__code__", None)
+    return answer is ... or isinstance(code, CodeType) and _ends_in_blank(code, ends)
 
 
-def _words(verdict: Verdict) -> str:
-    return (
-        f"<p style='font-size:1.1em;line-height:1.45;max-width:46em;margin:4px 0;padding:8px 14px;"
-        f"background:{svg.CARD};color:{svg.INK};border-left:6px solid {COLORS[verdict.state]}' role='status'>"
-        f"<b>{SIGNS[verdict.state]}</b> {escape(verdict.message)}</p>"
-    )
-
-
-def _note(words: str) -> str:
-    return f"<p style='margin:4px 0'>{escape(words)}</p>"
-
-
-def _list(hints: tuple[str, ...]) -> str:
-    return "<ol style='line-height:1.45'>" + "".join(f"<li>{escape(hint)}</li>" for hint in hints) + "</ol>"
+def _ends_in_blank(code: CodeType, ends: tuple[str, ...]) -> bool:
+    """Whether a `...` is returned, or goes straight into one of the other `ends`; as an index it does neither."""
+    steps = [*dis.get_instructions(code)]
+    pairs = pairwise([*steps, steps[-1]])
+    return any(step.argval is ... and (step.opname == "RETURN_CONST" or after.opname in ends) for step, after in pairs)
 
 
 def _still(title: str, paragraphs: list[str]) -> Picture:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import ipywidgets
@@ -11,8 +10,8 @@ from torch import Tensor, nn
 
 from helpers import draw
 from helpers.draw import Picture
-from helpers.scenes import CHANGES, FORMATS, Lab, outcome_picture, rename_and_load, rename_diff, symptoms
-from helpers.view import View
+from helpers.scenes import CHANGES, FORMATS, Project, outcome_picture, rename_and_load, rename_diff, symptoms
+from helpers.view import View, button, show
 
 LABEL = {"description_width": "initial"}
 
@@ -28,15 +27,14 @@ def flipbook(frames: Sequence[Picture], label: str = "step", still: int = 0) -> 
     last = len(frames) - 1
     pages = ipywidgets.Stack([ipywidgets.HTML(frame.svg) for frame in frames], selected_index=still)
     steps = slider(label, 0, last, still, step=1)
-    play = ipywidgets.Play(
-        value=still, min=0, max=last, interval=max(60, 3000 // len(frames)), show_repeat=False, layout={"display": "none"}
-    )
-    button = ipywidgets.ToggleButton(False, description="Play", icon="play", layout={"width": "90px"})
+    pace = max(60, 3000 // len(frames))
+    play = ipywidgets.Play(value=still, min=0, max=last, interval=pace, show_repeat=False, layout={"display": "none"})
+    start = ipywidgets.ToggleButton(False, description="Play", icon="play", layout={"width": "90px"})
     ipywidgets.jslink((steps, "value"), (pages, "selected_index"))
     ipywidgets.jsdlink((play, "value"), (steps, "value"))
-    button.observe(lambda change: change["new"] and play.set_trait("value", steps.value % max(last, 1)), "value")
-    ipywidgets.jslink((button, "value"), (play, "playing"))
-    return View([ipywidgets.HBox([button, play, *_named(steps).children]), pages], frames[still])
+    start.observe(lambda change: change["new"] and play.set_trait("value", steps.value % max(last, 1)), "value")
+    ipywidgets.jslink((start, "value"), (play, "playing"))
+    return View([ipywidgets.HBox([start, play, *_named(steps).children]), pages], frames[still])
 
 
 def _named(control: ipywidgets.Widget) -> ipywidgets.Widget:
@@ -45,15 +43,8 @@ def _named(control: ipywidgets.Widget) -> ipywidgets.Widget:
         return control
     whole = isinstance(control, ipywidgets.IntSlider)
     kind = ipywidgets.BoundedIntText if whole else ipywidgets.BoundedFloatText
-    field = kind(
-        control.value,
-        min=control.min,
-        max=control.max,
-        step=control.step,
-        description=control.description,
-        style={"description_width": "0px"},
-        layout={"width": "80px"},
-    )
+    same = {name: getattr(control, name) for name in ("value", "min", "max", "step", "description")}
+    field = kind(**same, style={"description_width": "0px"}, layout={"width": "80px"})
     if whole:
         ipywidgets.jslink((control, "value"), (field, "value"))
     else:
@@ -66,45 +57,29 @@ def _named(control: ipywidgets.Widget) -> ipywidgets.Widget:
 
 def live(render: Callable[..., Picture], **controls: ipywidgets.Widget) -> View:
     """⚙ A picture drawn anew by `render` at every change of a control, which gets the controls' values by name."""
-
-    def picture() -> Picture:
-        return render(**{name: control.value for name, control in controls.items()})
-
+    picture = _reading(render, controls)
     still = picture()
     page = ipywidgets.HTML(still.svg)
-
-    def redraw(_: object) -> None:
-        page.value = picture().svg
-
     for control in controls.values():
-        control.observe(redraw, "value")
+        control.observe(lambda _: show(page, picture), "value")
     return View([*map(_named, controls.values()), page], still)
+
+
+def _reading(render: Callable[..., Picture], controls: Mapping[str, ipywidgets.Widget]) -> Callable[[], Picture]:
+    return lambda: render(**{name: control.value for name, control in controls.items()})
 
 
 def slider(label: str, low: float, high: float, value: float, step: float = 0.1) -> ipywidgets.Widget:
     """A slider over whole numbers if `step` is one, else over decimals."""
-    if isinstance(step, int):
-        return ipywidgets.IntSlider(
-            value, low, high, step, description=label, tooltip=label, style=LABEL, readout=False, layout={"width": "460px"}
-        )
-    return ipywidgets.FloatSlider(
-        value,
-        min=low,
-        max=high,
-        step=step,
-        description=label,
-        tooltip=label,
-        style=LABEL,
-        readout=False,
-        layout={"width": "460px"},
-    )
+    kind = ipywidgets.IntSlider if isinstance(step, int) else ipywidgets.FloatSlider
+    look = {"style": LABEL, "readout": False, "layout": {"width": "460px"}}
+    return kind(value=value, min=low, max=high, step=step, description=label, tooltip=label, **look)
 
 
 def choice(label: str, options: Sequence[str]) -> ipywidgets.ToggleButtons:
     """Buttons of which one is chosen; not a drop-down list, whose arrow keys JupyterLab takes for its own cells."""
-    return ipywidgets.ToggleButtons(
-        options=list(options), description=label, tooltip=label, style={"description_width": "initial", "button_width": "auto"}
-    )
+    look = {**LABEL, "button_width": "auto"}
+    return ipywidgets.ToggleButtons(options=list(options), description=label, tooltip=label, style=look)
 
 
 def tick(label: str, value: bool = True) -> ipywidgets.Checkbox:
@@ -125,9 +100,8 @@ def progress(items: Iterable, total: int, label: str) -> Iterator:
 
 def symptom_finder() -> View:
     """⚙ A line to type an error or a worry into; below it the lessons and sections that explain it."""
-    line = ipywidgets.Text(
-        placeholder="paste an error, or say what worries you", description="symptom", style=LABEL, layout={"width": "640px"}
-    )
+    hint = "paste an error, or say what worries you"
+    line = ipywidgets.Text(placeholder=hint, description="symptom", style=LABEL, layout={"width": "640px"})
     found = ipywidgets.Output(outputs=_found(""))
     line.observe(lambda change: setattr(found, "outputs", _found(change["new"])), "value")
     rows = [(s.name, f"{s.lesson[:2]} · {s.section}") for s in symptoms.SYMPTOMS]
@@ -136,71 +110,41 @@ def symptom_finder() -> View:
 
 def _found(words: str) -> tuple[dict, ...]:
     """Markdown, whose links JupyterLab opens beside this notebook, not instead of it."""
-    hits = symptoms.find(words)
-    lines = [
-        f"{k}. **{_plain(hit.name)}**  \n{_plain(hit.advice)}  \n[Lesson {hit.lesson[:2]}: {hit.section}]"
-        f"({hit.lesson}.ipynb#{hit.section.replace(' ', '-')})"
-        for k, hit in enumerate(hits, 1)
-    ]
-    if not words.strip():
-        lines = [symptoms.EMPTY]
-    elif not hits:
-        lines = [symptoms.NONE]
-    said = "\n".join(lines)
-    return ({"output_type": "display_data", "data": {"text/markdown": said, "text/plain": said}, "metadata": {}},)
-
-
-def _plain(words: str) -> str:
-    return re.sub(r"([\\`*_<>\[\]])", r"\\\1", words)
+    answer = symptoms.answer(words)
+    return ({"output_type": "display_data", "data": {"text/markdown": answer, "text/plain": answer}, "metadata": {}},)
 
 
 def pressed(render: Callable[..., Picture], label: str, **controls: ipywidgets.Widget) -> View:
     """⚙ Like `live`, for what takes longer than a frame: drawn anew when the button called `label` is pressed."""
-    button = ipywidgets.Button(description=label, layout={"width": "auto"})
+    start = button(label)
     bar = ipywidgets.IntProgress(1, 0, 1, bar_style="info", layout={"visibility": "hidden", "width": "200px"})
-
-    def picture() -> Picture:
-        return render(**{name: control.value for name, control in controls.items()})
-
+    picture = _reading(render, controls)
     still = picture()
     page = ipywidgets.HTML(still.svg)
 
     def run(_: object) -> None:
-        button.disabled, bar.layout.visibility = True, "visible"
-        page.value = picture().svg
-        button.disabled, bar.layout.visibility = False, "hidden"
+        start.disabled, bar.layout.visibility = True, "visible"
+        try:
+            show(page, picture)
+        finally:
+            start.disabled, bar.layout.visibility = False, "hidden"
 
-    button.on_click(run)
-    return View([*map(_named, controls.values()), ipywidgets.HBox([button, bar]), page], still)
+    start.on_click(run)
+    return View([*map(_named, controls.values()), ipywidgets.HBox([start, bar]), page], still)
 
 
-def refactor_lab(lab: Lab) -> View:
+def refactor_lab(project: Project) -> View:
     """⚙ Choose a change and a format, press Run: both the change and the load really happen, in a fresh process."""
-    return pressed(
-        lambda change, form: outcome_picture(lab.run(change, form)),
-        "Run it",
-        change=choice("change", list(CHANGES)),
-        form=choice("format", list(FORMATS)),
-    )
+    controls = {"change": choice("change", list(CHANGES)), "form": choice("format", list(FORMATS))}
+    return pressed(lambda change, form: outcome_picture(project.run(change, form)), "Run it", **controls)
 
 
 def rename_lab(state: Mapping[str, Tensor], model: nn.Module, rules: int = 3) -> View:
     """⚙ Rules `old -> new`, one a line; the key diff follows while one types, and Load it verifies every tensor."""
-    lines = [
-        ipywidgets.Text(placeholder="old -> new", description=f"rule {k + 1}", style=LABEL, layout={"width": "420px"})
-        for k in range(rules)
-    ]
-    button = ipywidgets.Button(description="Load it", layout={"width": "auto", "align_self": "flex-start"})
-    still = rename_diff(state, model, [])
-    page = ipywidgets.HTML(still.svg)
-
-    def written() -> list[str]:
-        return [line.value for line in lines]
-
-    def redraw(_: object) -> None:
-        page.value = rename_diff(state, model, written()).svg
-
-    for line in lines:
-        line.observe(redraw, "value")
-    button.on_click(lambda _: setattr(page, "value", rename_and_load(state, model, written()).svg))
-    return View([*lines, button, page], still)
+    look = {"placeholder": "old -> new", "style": LABEL, "layout": {"width": "420px"}}
+    lines = {f"rule{k}": ipywidgets.Text(description=f"rule {k}", **look) for k in range(1, rules + 1)}
+    view = live(lambda **written: rename_diff(state, model, list(written.values())), **lines)
+    load, page = button("Load it"), view.children[-1]
+    load.on_click(lambda _: show(page, lambda: rename_and_load(state, model, [line.value for line in lines.values()])))
+    view.children = (*lines.values(), load, page)
+    return view

@@ -8,10 +8,13 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass
 from functools import lru_cache
-from html import escape
+
+from helpers.draw.labels import escape, shown
 
 INK, SOFT, LINE, CARD = "#1f2933", "#5b6770", "#9aa5b1", "#fcfcfa"
 BLUE, PAPER, ORANGE = (0x21, 0x66, 0xAC), (0xFA, 0xFA, 0xF8), (0xC8, 0x5A, 0x0A)
+FAINT = "#f3f4f1"
+MARGIN, LEGEND_STEP = 28, 32
 SANS = "DejaVu Sans, Verdana, sans-serif"
 MONO = "DejaVu Sans Mono, Menlo, Consolas, monospace"
 
@@ -20,16 +23,18 @@ FRAMES: dict[str, dict[str, object]] = {
     "buffer": {"stroke": "#8a4b08", "rx": 4, "stroke_dasharray": "7 4"},
     "optimizer state": {"stroke": "#6b3fa0", "rx": 14},
     "gradient": {"stroke": "#0b7a4b", "rx": 4, "stroke_dasharray": "2 3"},
+    "tensor": {"stroke": SOFT, "rx": 0, "stroke_dasharray": "12 3 2 3"},
     "value": {"stroke": LINE, "rx": 4},
 }
 SIGNS = {
     "same": ("=", "#2f6f4f"),
     "rename": ("≈", "#2a52a8"),
+    "ambiguous": ("⁇", "#0b6472"),
     "differs": ("≠", "#a8461a"),
     "unexpected": ("?", "#7a5c00"),
     "missing": ("∅", "#9b1239"),
 }
-MARKS = {"yes": SIGNS["same"], "no": SIGNS["missing"], "wrong": SIGNS["differs"]}
+MARKS = {"yes": SIGNS["same"][1], "no": SIGNS["missing"][1], "wrong": SIGNS["differs"][1]}
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,8 @@ class Picture:
 
 def el(tag: str, *children: str, **attributes: object) -> str:
     """One SVG element; underscores in attribute names become hyphens, children are SVG already."""
-    named = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{escape(number(value))}"'
-        for name, value in attributes.items()
-        if value is not None
-    )
+    given = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items() if value is not None}
+    named = "".join(f' {name}="{escape(number(value))}"' for name, value in given.items())
     return f"<{tag}{named}>{''.join(children)}</{tag}>" if children else f"<{tag}{named}/>"
 
 
@@ -68,42 +70,20 @@ def text(
     y: float,
     words: object,
     size: int = 15,
-    color: str = INK,
+    ink: str = INK,
     *,
     mono: bool = False,
     bold: bool = False,
-    anchor: str | None = None,
-    strike: bool = False,
+    align: str = "",
 ) -> str:
     """One line of text with its baseline at `y`; nothing for no words."""
-    if str(words) == "":
-        return ""
-    return el(
-        "text",
-        escape(str(words)),
-        x=x,
-        y=y,
-        fill=color,
-        font_size=size,
-        font_family=MONO if mono else None,
-        font_weight="bold" if bold else None,
-        text_anchor=anchor,
-        text_decoration="line-through" if strike else None,
-    )
+    look = {"font_family": MONO if mono else None, "font_weight": "bold" if bold else None, "text_anchor": align or None}
+    return el("text", escape(words), x=x, y=y, fill=ink, font_size=size, **look) if str(words) else ""
 
 
 def width_of(words: object, size: int = 15, mono: bool = False) -> float:
     """Width in pixels that a line takes in the two faces used here; many capitals or an m more make it a tenth wider."""
     return len(str(words)) * size * (0.602 if mono else 0.56)
-
-
-def clip(words: object, length: int) -> str:
-    """At most `length` characters, with the middle left out and said so."""
-    line = str(words).replace("\n", " ")
-    if len(line) <= length:
-        return line
-    head = (length - 1) // 2
-    return f"{line[:head]}…{line[len(line) - (length - 1 - head) :]}"
 
 
 def shade(value: float) -> str:
@@ -115,16 +95,13 @@ def shade(value: float) -> str:
 
 def ink_on(fill: str) -> str:
     """The calmest ink that keeps a contrast of 4.5 to 1 on `fill` (WCAG 2.2, success criterion 1.4.3)."""
-    return next((ink for ink in (INK, "#ffffff") if _contrast(ink, fill) >= 4.5), "#000000")
-
-
-def _contrast(one: str, other: str) -> float:
-    low, high = sorted((_luminance(one), _luminance(other)))
-    return (high + 0.05) / (low + 0.05)
+    light = luminance(fill)
+    return INK if light >= 4.5 * (luminance(INK) + 0.05) - 0.05 else "#ffffff" if light <= 1.05 / 4.5 - 0.05 else "#000000"
 
 
 @lru_cache(maxsize=512)
-def _luminance(color: str) -> float:
+def luminance(color: str) -> float:
+    """The relative luminance of a colour like #1f2933, from 0 to 1 (WCAG 2.2)."""
     parts = (int(color[k : k + 2], 16) / 255 for k in (1, 3, 5))
     red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
@@ -142,88 +119,43 @@ def sign(relation: str, x: float, y: float) -> str:
 
 def circled(glyph: str, color: str, x: float, y: float) -> str:
     """A glyph in a circle of its own colour."""
-    return el("circle", cx=x, cy=y, r=13, fill=CARD, stroke=color, stroke_width=2) + text(
-        x, y + 6, glyph, 17, color, bold=True, anchor="middle"
-    )
+    circle = el("circle", cx=x, cy=y, r=13, fill=CARD, stroke=color, stroke_width=2)
+    return circle + text(x, y + 6, glyph, 17, color, bold=True, align="middle")
 
 
-def box(
-    x: float,
-    y: float,
-    width: float,
-    height: float,
-    *,
-    stroke: str = LINE,
-    fill: str = "#ffffff",
-    dash: str | None = None,
-    disk: bool = False,
-) -> str:
-    """A plain box; `disk=True` folds its corner, which means saved to disk."""
-    if not disk:
-        return el(
-            "rect",
-            x=x,
-            y=y,
-            width=width,
-            height=height,
-            rx=6,
-            fill=fill,
-            stroke=stroke,
-            stroke_width=1.4,
-            stroke_dasharray=dash,
-        )
-    fold, right, bottom = 18, x + width, y + height
-    return el(
-        "path", d=f"M{x} {y}H{right - fold}L{right} {y + fold}V{bottom}H{x}Z", fill=fill, stroke=INK, stroke_width=1.6
-    ) + el("path", d=f"M{right - fold} {y}V{y + fold}H{right}", fill="none", stroke=INK, stroke_width=1.6)
-
-
-def arrow(x1: float, y1: float, x2: float, y2: float, color: str = SOFT) -> str:
-    """A straight arrow to the left, to the right or down."""
-    tip = 0 if x1 == x2 else 8 if x2 > x1 else -8
-    line, head = (f"L{number(x2 - tip)} {number(y2)}", f"l{-tip} -5v10z") if tip else (f"V{number(y2 - 8)}", "l-5 -8h10z")
-    return el("path", d=f"M{number(x1)} {number(y1)}{line}", stroke=color, stroke_width=1.8, fill="none") + el(
-        "path", d=f"M{number(x2)} {number(y2)}{head}", fill=color
-    )
+def box(x: float, y: float, width: float, height: float, *, fill: str = "#ffffff", dash: str | None = None) -> str:
+    """A plain box."""
+    size = {"x": x, "y": y, "width": width, "height": height, "rx": 6}
+    return el("rect", **size, fill=fill, stroke=LINE, stroke_width=1.4, stroke_dasharray=dash)
 
 
 def scale_bar(x: float, y: float, scale: float, *, beyond: bool = False) -> str:
     """The colour scale with its ends, 165 px wide; `beyond` says that its ends also stand for what lies further out."""
     blocks = "".join(el("rect", x=x + 18.3 * k, y=y, width=18.4, height=14, fill=shade((k - 4) / 4)) for k in range(9))
     low, high = ("≤ −", "≥ +") if beyond else ("−", "+")
+    marks = [(0, f"{low}{scale:g}", ""), (82, "0", "middle"), (165, f"{high}{scale:g}", "end")]
     return (
-        text(x, y - 6, "value", 13, SOFT)
-        + blocks
-        + text(x, y + 30, f"{low}{scale:g}", 13, SOFT)
-        + text(x + 82, y + 30, "0", 13, SOFT, anchor="middle")
-        + text(x + 165, y + 30, f"{high}{scale:g}", 13, SOFT, anchor="end")
+        text(x, y - 6, "value", 13, SOFT) + blocks + "".join(text(x + k, y + 30, w, 13, SOFT, align=at) for k, w, at in marks)
     )
 
 
 def legend(x: float, y: float, kinds: list[str]) -> str:
-    """One swatch a kind of frame, 32 px apart."""
-    return "".join(frame(kind, x, y + 32 * k, 36, 20) + text(x + 48, y + 16 + 32 * k, kind, 14) for k, kind in enumerate(kinds))
+    """One swatch a kind of frame."""
+    places = [(y + LEGEND_STEP * k, kind) for k, kind in enumerate(kinds)]
+    return "".join(frame(kind, x, top, 36, 20) + text(x + 48, top + 16, kind, 14) for top, kind in places)
 
 
 def card(width: float, height: float, title: str, alt: str, body: str) -> Picture:
     """The picture as a whole: a light card, the finding as its title, and the words for a screen reader."""
-    width = max(width, width_of(title, 20) * 1.04 + 56)
+    width = max(width, width_of(title, 20) * 1.04 + 2 * MARGIN)
     inside = (
         el("title", escape(title))
         + el("desc", escape(alt))
         + el("rect", x=0.5, y=0.5, width=width - 1, height=height - 1, rx=10, fill=CARD, stroke="#e4e7eb")
-        + text(28, 39, title, 20, bold=True)
+        + text(MARGIN, 39, title, 20, bold=True)
         + body
     )
-    svg = el(
-        "svg",
-        inside,
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {number(width)} {number(height)}",
-        width=float(width),
-        height=float(height),
-        role="img",
-        font_family=SANS,
-        style="max-width:100%;height:auto",
-    )
-    return Picture(svg, f"{title}{'' if title[-1:] in '?.!…' else '.'} {alt}")
+    size = {"viewBox": f"0 0 {number(width)} {number(height)}", "width": float(width), "height": float(height)}
+    look = {"role": "img", "font_family": SANS, "style": "max-width:100%;height:auto"}
+    drawn = el("svg", inside, xmlns="http://www.w3.org/2000/svg", **size, **look)
+    return Picture(drawn, shown(f"{title}{'' if title[-1:] in '?.!…' else '.'} {alt}"))

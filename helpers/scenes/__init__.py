@@ -4,22 +4,22 @@ from helpers.scenes.damage import DAMAGES, damaged, instruction_frames, promises
 from helpers.scenes.files import import_frames, inside, round_trip_frames
 from helpers.scenes.journey import journey
 from helpers.scenes.keys import CASES, Cached, mismatch, old_naming, rename_and_load, rename_diff
-from helpers.scenes.models import ATTACH, architecture, attach, forward, forward_frames, in_and_out
-from helpers.scenes.refactor import CHANGES, FORMATS, NET, Lab, outcome_picture, outcome_table
+from helpers.scenes.models import ATTACH, architecture, attach, forward, forward_frames, in_and_out, tree
+from helpers.scenes.refactor import CHANGES, FORMATS, NET, Project, outcome_picture, outcome_table
 from helpers.scenes.resuming import PARTS, Killed, Run, forgotten, weights
-from helpers.scenes.training import momentum_frames, photograph_frames, restored, roll
+from helpers.scenes.training import momentum_frames, photograph_frames, restored, resume, roll, rolled
 
 __all__ = [
     "ATTACH",
     "CASES",
     "CHANGES",
-    "Cached",
     "DAMAGES",
     "FORMATS",
-    "Killed",
-    "Lab",
     "NET",
     "PARTS",
+    "Cached",
+    "Killed",
+    "Project",
     "Run",
     "architecture",
     "attach",
@@ -42,7 +42,10 @@ __all__ = [
     "rename_and_load",
     "rename_diff",
     "restored",
+    "resume",
     "roll",
+    "rolled",
     "round_trip_frames",
+    "tree",
     "weights",
 ]

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from helpers import checkpoint, describe, draw, files, lesson, pickles
 from helpers.compare import same_storage
-from helpers.draw import Picture, Station
+from helpers.draw import Picture
 from helpers.scenes.models import signed
+from helpers.scenes.stations import Station, stations
 
 _MOST = 24
 _ROLE = {
@@ -62,7 +63,7 @@ def round_trip_frames() -> list[Picture]:
             shown[4] = Station("model B", "before loading", old[key])
         ties = [_tie(chain[i], chain[i + 1], i) for i in range(4)]
         frames.append(
-            draw.stations(
+            stations(
                 title,
                 shown,
                 list(zip(calls, ties)),

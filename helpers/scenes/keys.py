@@ -20,6 +20,7 @@ CASES = [
     "the whole checkpoint",
     "a new head",
     "a layer inserted",
+    "three of one shape",
     "weight norm, old names",
     "a buffer no longer saved",
 ]
@@ -30,6 +31,7 @@ _FAMILY = {
     "the whole checkpoint": "one level too high",
     "a new head": "reshaped",
     "a layer inserted": "rename",
+    "three of one shape": "rename, but which",
     "weight norm, old names": "rename",
     "a buffer no longer saved": "extra",
 }
@@ -63,10 +65,16 @@ def case(name: str) -> tuple[Mapping[str, Tensor], nn.Module]:
         return lesson.build_model().state_dict(), nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 3))
     if name == "a layer inserted":
         return lesson.build_model().state_dict(), nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.1), nn.ReLU(), nn.Linear(2, 1))
+    if name == "three of one shape":
+        return _projections("k_proj", "v_proj", "q_proj").state_dict(), _projections("query", "key", "value")
     if name == "a buffer no longer saved":
         return Cached(saved=True).state_dict(), Cached(saved=False)
     with warnings.catch_warnings(action="ignore"):
         return nn.utils.weight_norm(nn.Linear(2, 2)).state_dict(), nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))
+
+
+def _projections(*names: str) -> nn.Module:
+    return nn.ModuleDict({name: nn.Linear(2, 2, bias=False) for name in names})
 
 
 def mismatch(name: str) -> Picture:

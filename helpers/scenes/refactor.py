@@ -49,16 +49,16 @@ model.load_state_dict(torch.load("state dict.pth", weights_only=True))
 FORMATS = tuple(LOAD)
 REPORT = """
 import json, sys, torch
-said = {"outputs": None, "stage": "load", "error": ""}
+result = {"outputs": None, "stage": "load", "error": ""}
 try:
     scope = {"torch": torch}
     exec(sys.argv[1], scope)
-    said["stage"] = "call"
-    said["outputs"] = scope["model"](torch.ones(2)).tolist()
+    result["stage"] = "call"
+    result["outputs"] = scope["model"](torch.ones(2)).tolist()
 except Exception as error:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said["error"] = type(error).__name__ + ": " + " ".join(lines)
-print(json.dumps(said))
+    result["error"] = type(error).__name__ + ": " + " ".join(lines)
+print(json.dumps(result))
 """
 
 
@@ -100,11 +100,11 @@ class Outcome:
     edit: str
     mark: str
     verdict: str
-    said: str
+    words: str
 
 
-class Lab:
-    """A project in `folder`, saved in both formats by a process of its own when first needed."""
+class Project:
+    """A tiny project in `folder`, saved in both formats by a process of its own when first needed."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -143,13 +143,13 @@ class Lab:
             yield from pool.map(lambda pair: self.run(*pair), pairs)
 
 
-def _outcome(change: str, form: str, edit: str, before: list[float], report: dict) -> Outcome:
-    said = re.sub(r" from '[^']*'", "", report["error"])
-    if said:
-        verdict = "fails to load" if report["stage"] == "load" else "loads, fails when called"
-        short = said if len(said) <= 84 else said[:83] + "…"
+def _outcome(change: str, form: str, edit: str, before: list[float], result: dict) -> Outcome:
+    error = re.sub(r" from '[^']*'", "", result["error"])
+    if error:
+        verdict = "fails to load" if result["stage"] == "load" else "loads, fails when called"
+        short = error if len(error) <= 84 else error[:83] + "…"
         return Outcome(change, form, edit, "no", verdict, short)
-    if all(abs(a - b) < 1e-6 for a, b in zip(before, report["outputs"])):
+    if all(abs(a - b) < 1e-6 for a, b in zip(before, result["outputs"])):
         return Outcome(change, form, edit, "yes", "loads, same outputs", "nothing")
     return Outcome(change, form, edit, "wrong", "loads, silently other outputs", "nothing")
 
@@ -175,7 +175,7 @@ def outcome_picture(outcome: Outcome) -> Picture:
         ("change", outcome.edit),
         ("format", outcome.form),
         ("outcome", (outcome.mark, outcome.verdict)),
-        ("it said", outcome.said),
+        ("it said", outcome.words),
     ]
     return draw.table(f"{outcome.change}, {outcome.form}: {outcome.verdict}", ["", ""], rows)
 

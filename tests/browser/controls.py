@@ -99,9 +99,9 @@ def lesson_05() -> list[Move]:
         folder = Path(name)
         torch.save(Net(), folder / "whole.pth")
         torch.save(Net().state_dict(), folder / "state.pth")
-        lab = scenes.Lab(folder)
+        project = scenes.Project(folder)
         ran = {
-            pair: scenes.outcome_picture(lab.run(*pair))
+            pair: scenes.outcome_picture(project.run(*pair))
             for pair in [
                 ("change a default", "whole model"),
                 ("change a default", "state dict"),

@@ -6,14 +6,27 @@ import xml.etree.ElementTree as xml
 
 import pytest
 import torch
-from test_describe import BAD, ODD
+from hypothesis import given
+from hypothesis import strategies as st
+from test_describe import BAD, ODD, STRANGE
 from torch import nn
 
 from helpers import draw, lesson, scenes
 from helpers.compare import compare
-from helpers.draw import Column, Station, Term, svg
+from helpers.draw import svg
+from helpers.draw.labels import shorten
+from helpers.scenes import motion, stations
+from helpers.scenes.models import attached
+from helpers.scenes.motion import Column, Term
+from helpers.scenes.stations import Station
 
 SPACE = "{http://www.w3.org/2000/svg}"
+
+
+def contrast(one, other):
+    """The contrast of two colours, as WCAG 2.2 defines it."""
+    low, high = sorted((svg.luminance(one), svg.luminance(other)))
+    return (high + 0.05) / (low + 0.05)
 
 
 def read(picture):
@@ -39,6 +52,12 @@ def words(picture):
 @pytest.mark.parametrize("name", ODD)
 def test_any_tensor_is_drawn(name):
     read(draw.state_dict({"module.weight": ODD[name]}))
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_strange_tensors_are_drawn_with_their_reason(name):
+    make, *_, reason, _ = STRANGE[name]
+    assert any(reason in word for word in words(draw.state_dict({"module.weight": make()})))
 
 
 def test_all_odd_tensors_in_one_state_dict():
@@ -76,6 +95,60 @@ def test_keys_that_would_break_markup():
     assert max(len(word) for word in words(picture)) < 120
 
 
+UNPRINTABLE = ["a\0b", "a\x1b[31m", "a\ud800", "a\uffff", "a\x0b"]
+
+
+@pytest.mark.parametrize("key", UNPRINTABLE)
+def test_text_that_xml_cannot_hold_is_shown_escaped(key):
+    shown = key.encode("unicode_escape").decode().replace("\\x0b", "\\x0b")
+    state = {f"{key}.weight": torch.ones(1)}
+    pictures = [
+        draw.state_dict(state),
+        draw.key_diff(key, compare(state, {}, values=False)),
+        draw.table(key, [key], [(key, ("yes", key))]),
+        draw.bars(key, [(key, [("parameter", 4)])]),
+        draw.curves(key, {key: [1.0, 2.0]}, across=key, up=key, alt=key),
+    ]
+    for picture in pictures:
+        assert any(shown in word for word in words(picture)), picture.alt
+        assert shown in picture.alt
+        picture.svg.encode()
+        picture._repr_mimebundle_()["text/html"].encode()
+
+
+@given(st.text())
+def test_any_text_at_all_is_drawn(text):
+    read(draw.table(text + "x", [text], [(text, text)], alt=text + "x"))
+
+
+DEEP = "base_model.model.encoder.layer.{}.attention.self.query.lora_{}.default.weight"
+
+
+def test_keys_are_shortened_where_they_agree_and_never_where_they_differ():
+    one, other = shorten([DEEP.format(0, "A"), DEEP.format(0, "B")], 30).values()
+    assert (one, other) == ("….self.….lora_A.default.weight".replace("self.…", "query"), "….query.lora_B.default.weight")
+    many = shorten([DEEP.format(k, x) for k in (0, 1) for x in "AB"], 30)
+    assert len(set(many.values())) == 4
+    assert all(len(label) <= 30 and f".{key.split('.')[4]}." in label for key, label in many.items())
+    assert shorten(["short", "x" * 99], 30) == {"short": "short", "x" * 99: "x" * 14 + "…" + "x" * 15}
+    long = [letter.join(["x" * 100] * 2) for letter in "ab"]
+    assert [label[:2] for label in shorten(long, 30).values()] == ["…a", "…b"]
+
+
+@given(st.lists(st.text("ab.\0", min_size=20, max_size=90), unique=True, max_size=12))
+def test_no_two_keys_get_one_label(keys):
+    assert len(set(shorten(keys, 12).values())) == len(keys)
+
+
+def test_the_two_sides_of_an_adapter_stay_apart_in_every_picture():
+    state = {DEEP.format(0, x): torch.ones(1) for x in "AB"}
+    for picture in (draw.state_dict(state), draw.key_diff("Diff", compare(state, {}, values=False))):
+        assert {"….query.lora_A.default.weight", "….query.lora_B.default.weight"} <= set(words(picture))
+    owners = {f"base.model.lora_{x}.default.weight": torch.ones(1) for x in "AB"}
+    seen = words(draw.state_dict(owners))
+    assert {"….lora_A.…", "….lora_B.…"} <= set(seen)
+
+
 def test_ten_thousand_entries_stay_small():
     state = {f"layer.{k}.weight": torch.empty(10, 10, device="meta") for k in range(10_000)}
     picture = draw.state_dict(state)
@@ -100,7 +173,7 @@ def test_a_slice_of_a_state_dict_with_its_whole_model():
 @pytest.mark.parametrize("value", [x / 20 for x in range(-20, 21)])
 def test_figures_are_readable_on_every_shade(value):
     fill = svg.shade(value)
-    assert svg._contrast(svg.ink_on(fill), fill) >= 4.5
+    assert contrast(svg.ink_on(fill), fill) >= 4.5
 
 
 @pytest.mark.parametrize(
@@ -113,18 +186,18 @@ def test_figures_are_readable_on_every_shade(value):
     ],
 )
 def test_words_and_signs_are_readable_on_the_card(color):
-    assert svg._contrast(color, svg.CARD) >= 4.5
+    assert contrast(color, svg.CARD) >= 4.5
 
 
 def test_the_scale_is_diverging_and_ordered():
-    levels = [svg._luminance(svg.shade(x / 10)) for x in range(11)]
+    levels = [svg.luminance(svg.shade(x / 10)) for x in range(11)]
     assert levels == sorted(levels, reverse=True)
     assert svg.shade(5) == svg.shade(1) and svg.shade(-5) == svg.shade(-1) and svg.shade(0) == "#fafaf8"
 
 
 def test_columns_draw_ties_gaps_and_losses():
     one = [torch.ones(2, 2), torch.ones(1)]
-    picture = draw.columns(
+    picture = motion.columns(
         "Two",
         ["a", "b"],
         [Column("x", "parameter", one), Column("y", "gradient", [None, one[1]])],
@@ -140,7 +213,7 @@ def test_columns_draw_ties_gaps_and_losses():
 
 
 def test_flow_hides_and_strikes():
-    picture = draw.flow(
+    picture = motion.flow(
         "Flow",
         [Term("a", torch.ones(2), struck=(1,)), Term("b", torch.ones(1), operator="+", hidden=True)],
         alt="Words.",
@@ -152,13 +225,13 @@ def test_flow_hides_and_strikes():
 
 def test_stations_draw_only_what_is_reached():
     stops = [Station("a", "n", torch.ones(2)), Station("b", disk=True), Station("c", reached=False)]
-    seen = words(draw.stations("Way", stops, [("call", "holds"), ("later", "")], alt="Words.", hops=1))
+    seen = words(stations.stations("Way", stops, [("call", "holds"), ("later", "")], alt="Words.", hops=1))
     assert "call" in seen and "holds" in seen and "later" not in seen and seen.count("+1.00") == 2
 
 
 def test_stations_come_back_in_the_row_below():
     stops, arrows = [Station(name) for name in "abcd"], [("out", ""), ("down", ""), ("back", "")]
-    svg = draw.stations("Way", stops, arrows, alt="Words.", columns=2).svg
+    svg = stations.stations("Way", stops, arrows, alt="Words.", columns=2).svg
     places = {
         word: (float(x), float(y)) for x, y, word in re.findall(r'<text x="([\d.]+)" y="([\d.]+)"[^>]*>(\w+)</text>', svg)
     }
@@ -174,12 +247,37 @@ def test_table_marks_have_signs():
 
 def test_tree_shows_every_key_and_buffer():
     model = nn.ModuleDict({"encoder": nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), "head": nn.Linear(3, 1)})
-    assert set(model.state_dict()) <= set(words(draw.tree("Tree", model)))
+    assert set(model.state_dict()) <= set(words(scenes.tree("Tree", model)))
 
 
 def test_bars_leave_out_what_is_empty():
     seen = words(draw.bars("B", [("model", [("parameter", 40), ("optimizer state", 0)]), ("Adam", [("parameter", 80)])]))
     assert seen.count("40 B") == 2 and "0 B" not in seen
+
+
+def test_bars_of_nothing():
+    assert "0 B" in words(draw.bars("B", [("empty", [("parameter", 0)])]))
+    read(draw.bars("B", []))
+
+
+def test_a_tree_shows_a_module_under_both_its_names():
+    shared = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    picture = scenes.tree("Tree", nn.ModuleDict({"first": shared, "second": shared}))
+    assert {"first.1.running_mean", "second.1.running_mean", "second.0.weight"} <= set(words(picture))
+    assert picture.svg.count('stroke-dasharray="7 4"') == 6 + 1
+
+
+def test_without_a_model_the_kind_is_not_known():
+    state = lesson.build_model().state_dict()
+    picture = draw.state_dict(state)
+    assert "tensor" in words(picture) and "parameter" not in words(picture)
+    assert "0.weight (2×2 tensor)" in picture.alt
+    assert picture.svg.count(f'stroke-dasharray="{svg.FRAMES["tensor"]["stroke_dasharray"]}"') == len(state) + 1
+
+
+def test_every_frame_is_told_by_more_than_its_colour():
+    shapes = [(str(look.get("rx")), look.get("stroke_dasharray")) for kind, look in svg.FRAMES.items() if kind != "value"]
+    assert len(set(shapes)) == len(shapes)
 
 
 def test_key_diff_has_a_sign_for_each_relation():
@@ -189,6 +287,62 @@ def test_key_diff_has_a_sign_for_each_relation():
     )
     seen = words(draw.key_diff("Diff", compare(one, other, values=False)))
     assert {"=", "≠", "?", "∅", "fits", "shape", "missing", "unexpected"} <= set(seen)
+
+
+def test_what_is_ambiguous_is_drawn_with_its_candidates():
+    one, other = (dict.fromkeys(keys, torch.ones(1)) for keys in (["k.w", "v.w", "q.w", "u.w"], ["a.w", "b.w", "c.w"]))
+    picture = draw.key_diff("Diff", compare(one, other, values=False, explain=True))
+    seen = words(picture)
+    assert seen.count("⁇") == seen.count("ambiguous") == seen.count("k.w or v.w or q.w or 1 more") == 3
+    assert "a.w: ambiguous from k.w or v.w or q.w or 1 more" in picture.alt
+
+
+def test_ten_thousand_pairs_show_first_what_does_not_match():
+    one = {f"layer.{k}.weight": torch.empty(1, device="meta") for k in range(10_000)}
+    other = {**one, "layer.9000.weight": torch.empty(2, device="meta"), "new": torch.empty(1, device="meta")}
+    picture = draw.key_diff("Diff", compare(one, other, values=False))
+    seen = words(picture)
+    assert {"layer.9000.weight", "new", "layer.0.weight"} <= set(seen)
+    assert "… 9,961 more: 9,999 same, 1 differs, 1 missing in all" in seen
+    assert len(picture.svg) < 100_000 and len(picture.alt) < 3_000
+
+
+SERIES = {
+    "inf": [1.0, math.inf, 2.0, -math.inf],
+    "NaN": [1.0, math.nan, 2.0],
+    "all zero": [0.0, 0.0],
+    "all NaN": [math.nan] * 3,
+    "all inf": [math.inf] * 3,
+    "huge": [1e308, -1e308],
+    "one value": [1.0],
+    "none": [],
+}
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_losses_of_any_kind_are_drawn_or_said(name):
+    values = SERIES[name]
+    seen = words(draw.curves("C", {"one": values, "two": [1.0, 2.0]}, across="x", up="y", alt="Words."))
+    large = sum(abs(value) >= 1e100 for value in values)
+    expected = "one (no numbers)" if all(map(math.isnan, values)) else f"one ({large} too large)" if large else "one"
+    assert expected in seen
+    column = Column("x", "parameter", [torch.ones(1)])
+    known = [value for value in values if math.isfinite(value)]
+    seen = words(motion.columns("Two", ["a"], [column], alt="Words.", scale=1, losses=values))
+    assert any(word.startswith("loss ") for word in seen) == bool(known)
+    assert ("no loss that is a number" in seen) == (bool(values) and not known)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 16, 20])
+def test_every_curve_has_a_stroke_of_its_own_or_is_counted(count):
+    picture = draw.curves("C", {f"run {k}": [k, k + 1] for k in range(count)}, across="x", up="y", alt="Words.")
+    seen = words(picture)
+    assert [word for word in seen if word.startswith("run")] == [f"run {k}" for k in range(min(count, 16))]
+    assert ("… 4 more curves" in seen) == (count == 20)
+    strokes = re.findall(
+        r'<path d="M520 \d+h44"( stroke="#\w+" stroke-width="[\d.]+"(?: stroke-dasharray="[\d. ]+")?)', picture.svg
+    )
+    assert len(set(strokes)) == len(strokes) == min(count, 16)
 
 
 def test_curves_are_the_same_text_each_time():
@@ -206,7 +360,7 @@ def test_a_path_that_flies_out_stays_on_the_card(lr, momentum):
 
 @pytest.mark.parametrize("how", scenes.ATTACH)
 def test_what_attaching_adds_is_what_torch_says(how):
-    model, _ = lesson.attached(how)
+    model, _ = attached(how)
     assert set(model.state_dict()) <= set(words(scenes.attach(how)))
     adds = set(model.state_dict()) - {"layer.weight", "layer.bias"}
     assert ("no key" in read(scenes.attach(how)).find(f"{SPACE}title").text) == (not adds)

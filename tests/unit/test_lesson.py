@@ -4,6 +4,7 @@ import torch
 from torch import nn, optim
 
 from helpers import lesson, scenes
+from helpers.scenes import models, training
 
 
 def test_the_model_is_the_one_that_the_lessons_write_out():
@@ -28,7 +29,7 @@ def test_recorded_buffers_are_the_running_sum_and_what_sgd_has():
 
 
 def test_the_window_moves_and_the_photograph_stands():
-    moments = lesson.window_and_photograph(5)
+    moments = training.window_and_photograph(5)
     assert all(torch.equal(a, b) for a, b in zip(moments[0][0], moments[5][1]))
     assert not torch.equal(moments[0][0][0], moments[5][0][0])
 
@@ -37,14 +38,14 @@ def test_only_a_full_resume_is_the_same_run():
     gaps = {}
     for model in (True, False):
         for optimizer in (True, False):
-            whole, resumed = lesson.resume(model, optimizer)
+            whole, resumed = scenes.resume(model, optimizer)
             gaps[model, optimizer] = max(abs(a - b) for a, b in zip(whole, resumed))
     assert gaps.pop((True, True)) == 0
     assert min(gaps.values()) > 0.01
 
 
 def test_the_point_rolls_as_sgd_would():
-    path = lesson.roll(0.1, 0.0, steps=3)
+    path = scenes.rolled(0.1, 0.0, steps=3)
     x, y = path[0]
     for visited in path[1:]:
         x, y = x - 0.1 * 0.5 * x, y - 0.1 * 5.0 * y
@@ -53,9 +54,9 @@ def test_the_point_rolls_as_sgd_would():
 
 def test_data_and_attaching_do_not_disturb_each_other():
     assert torch.equal(lesson.toy_data()[0], lesson.toy_data()[0])
-    assert set(scenes.ATTACH) == {how for how in scenes.ATTACH if lesson.attached(how)}
+    assert set(scenes.ATTACH) == {how for how in scenes.ATTACH if models.attached(how)}
 
 
 def test_two_layers_has_the_shapes_asked_for():
-    model = lesson.two_layers(3, 4, 2, bias=False)
+    model = models._two_layers(3, 4, 2, bias=False)
     assert [tuple(p.shape) for p in model.parameters()] == [(4, 3), (2, 4)]

@@ -8,7 +8,7 @@ from helpers.scenes.refactor import Change
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    return {(o.change, o.form): o for o in scenes.Lab(tmp_path_factory.mktemp("lab")).run_all()}
+    return {(o.change, o.form): o for o in scenes.Project(tmp_path_factory.mktemp("lab")).run_all()}
 
 
 def test_every_change_was_run_in_both_formats(outcomes):
@@ -20,28 +20,28 @@ def test_outcomes_follow_from_what_each_format_stores(outcomes):
     assert marks["rename the class", "whole model"] == marks["move the module", "whole model"] == "no"
     assert marks["rename the class", "state dict"] == marks["move the module", "state dict"] == "yes"
     assert marks["change a default", "state dict"] == marks["reorder the layers", "whole model"] == "wrong"
-    assert "Can't get attribute 'Net'" in outcomes["rename the class", "whole model"].said
-    assert "No module named 'net'" in outcomes["move the module", "whole model"].said
-    assert "Missing key(s)" in outcomes["rename an attribute", "state dict"].said
+    assert "Can't get attribute 'Net'" in outcomes["rename the class", "whole model"].words
+    assert "No module named 'net'" in outcomes["move the module", "whole model"].words
+    assert "Missing key(s)" in outcomes["rename an attribute", "state dict"].words
     assert outcomes["rename an attribute", "whole model"].verdict == "loads, fails when called"
 
 
 def test_an_outcome_is_not_typed_in(tmp_path, monkeypatch):
     monkeypatch.setitem(scenes.CHANGES, "rename the class", Change("scale=1.0", "scale=1.0 "))
-    assert scenes.Lab(tmp_path).run("rename the class", "whole model").mark == "yes"
+    assert scenes.Project(tmp_path).run("rename the class", "whole model").mark == "yes"
 
 
 def test_no_path_in_what_is_shown(outcomes, tmp_path_factory):
     base = str(tmp_path_factory.getbasetemp())
-    assert not [o for o in outcomes.values() if base in o.said or "/tmp" in o.said]
+    assert not [o for o in outcomes.values() if base in o.words or "/tmp" in o.words]
 
 
 def test_no_such_change(tmp_path):
     with pytest.raises(ValueError, match="wanted one of rename the class"):
-        scenes.Lab(tmp_path).run("burn it", "state dict")
+        scenes.Project(tmp_path).run("burn it", "state dict")
 
 
 def test_a_process_that_fails_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("helpers.scenes.refactor.SAVE", "raise SystemExit('no space')")
     with pytest.raises(RuntimeError, match="The process failed: no space"):
-        scenes.Lab(tmp_path).before()
+        scenes.Project(tmp_path).before()

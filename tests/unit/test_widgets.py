@@ -47,6 +47,42 @@ def test_live_draws_what_the_controls_say():
     assert lr_field.value == 0.3 and lr.value == 0.30000000000000004
 
 
+def failing(value):
+    if value == "bad":
+        raise ValueError("<b>no</b> such thing\nsecond line")
+    return draw.table(f"Drawn {value}", ["a"], [[value]])
+
+
+def test_an_error_in_a_live_picture_is_shown_in_its_place():
+    view = widgets.live(failing, value=widgets.choice("c", ["good", "bad"]))
+    control, page = view.children
+    control.value = "bad"
+    assert "could not be drawn" in page.value and "ValueError: &lt;b&gt;no&lt;/b&gt; such thing" in page.value
+    assert "second line" not in page.value and "role='status'" in page.value
+    control.value = "good"
+    assert "Drawn good" in page.value
+
+
+def test_an_error_behind_a_button_gives_the_button_back():
+    view = widgets.pressed(failing, "Run", value=widgets.choice("c", ["good", "bad"]))
+    control, row, page = view.children
+    start, bar = row.children
+    control.value = "bad"
+    start.click()
+    assert "ValueError" in page.value and not start.disabled and bar.layout.visibility == "hidden"
+    control.value = "good"
+    start.click()
+    assert "Drawn good" in page.value and not start.disabled
+
+
+def test_an_error_while_loading_in_the_rename_lab_is_shown(monkeypatch):
+    state, model = scenes.old_naming()
+    monkeypatch.setattr(model, "load_state_dict", lambda state: {}["gone"])
+    *_, load, page = widgets.rename_lab(state, model).children
+    load.click()
+    assert "KeyError: &#x27;gone&#x27;" in page.value
+
+
 def test_controls():
     assert isinstance(widgets.slider("n", 1, 6, 2, step=1), ipywidgets.IntSlider)
     assert widgets.tick("on", False).value is False
@@ -68,7 +104,7 @@ def test_the_finder_answers_while_one_types():
 
 
 def test_the_refactor_lab_runs_what_was_chosen(tmp_path):
-    view = widgets.refactor_lab(scenes.Lab(tmp_path))
+    view = widgets.refactor_lab(scenes.Project(tmp_path))
     change, form, row, page = view.children
     assert "rename the class, whole model: fails to load" in page.value
     form.value = "state dict"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from helpers import describe
 from helpers.draw import svg
+from helpers.draw.corner import corner
 from helpers.draw.svg import Picture
 from helpers.draw.tensors import CELL_HEIGHT, CELL_WIDTH, grid
 
@@ -54,28 +54,27 @@ def columns(
     """
     left = max([svg.width_of(key, 17, mono=True) for key in keys] + [100]) + 70
     xs = [left + 230 * k for k in range(len(parts))]
-    body = [svg.text(x, 78, part.heading, 15, svg.SOFT) for x, part in zip(xs, parts)]
-    y = 94.0
+    body, y = [svg.text(x, 78, part.heading, 15, svg.SOFT) for x, part in zip(xs, parts)], 94.0
     for i, key in enumerate(keys):
         tall = 0.0
         for x, part in zip(xs, parts):
             if part.tensors[i] is not None:
-                drawn, width, height = grid(describe.cells(part.tensors[i], 2, 2), part.kind, x, y, scale)
+                drawn, width, height = grid(corner(part.tensors[i], 2, 2), part.kind, x, y, scale)
                 tall = max(tall, height)
                 body.append(drawn)
                 if joined and part is parts[joined[0]]:
                     body.append(_join(x + width + 6, xs[joined[1]] - 6, y + height / 2))
-        body.append(svg.text(28, y + tall / 2 + (0 if notes else 6), key, 17, mono=True, bold=True))
-        if notes:
-            body.append(svg.text(28, y + tall / 2 + 20, notes[i], 13, svg.SOFT, mono=True))
+        middle, note = y + tall / 2, notes[i] if notes else ""
+        body.append(svg.text(svg.MARGIN, middle + (0 if note else 6), key, 17, mono=True, bold=True))
+        body.append(svg.text(svg.MARGIN, middle + 20, note, 13, svg.SOFT, mono=True))
         y += tall + 22
     body += [svg.text(x, y + 14, line, 16, mono=True) for x, line in zip(xs, foot)]
     right = xs[-1] + 180
     kinds = list(dict.fromkeys(part.kind for part in parts))
+    below = svg.LEGEND_STEP * len(kinds)
     body += [svg.scale_bar(right, 100, scale, beyond=True), svg.legend(right, 158, kinds)]
-    if losses:
-        body.append(_spark(right, 184 + 32 * len(kinds), losses))
-    return svg.card(right + 193, max(y + 32, 250 + 32 * len(kinds) if losses else 0), title, alt, "".join(body))
+    body.append(_spark(right, 184 + below, losses) if losses else "")
+    return svg.card(right + 193, max(y + 32, 250 + below if losses else 0), title, alt, "".join(body))
 
 
 def _join(x1: float, x2: float, y: float) -> str:
@@ -88,16 +87,19 @@ def _join(x1: float, x2: float, y: float) -> str:
 
 def _spark(x: float, y: float, losses: Sequence[float]) -> str:
     """The losses so far on a fixed axis of `len(losses)` places; NaN marks steps not yet taken."""
-    known = [value for value in losses if not math.isnan(value)]
-    top = max(known)
-    points = " ".join(
-        f"{x + 165 * k / max(1, len(losses) - 1):.1f},{y + 52 - 44 * value / top:.1f}" for k, value in enumerate(known)
-    )
+    known = [(k, value) for k, value in enumerate(losses) if math.isfinite(value)]
+    top = max([value for _, value in known] + [1e-9])
+    places = [(x + 165 * k / max(1, len(losses) - 1), y + 52 - 44 * value / top) for k, value in known]
+    axis = svg.el("path", d=f"M{x} {y + 54}h165", stroke=svg.LINE, stroke_width=1)
+    if not places:
+        return svg.text(x, y, "no loss that is a number", 15) + axis
+    points = [f"{across:.1f},{up:.1f}" for across, up in places]
+    last = points[-1].split(",")
     return (
-        svg.text(x, y, f"loss {known[-1]:.3f}", 15)
-        + svg.el("path", d=f"M{x} {y + 54}h165", stroke=svg.LINE, stroke_width=1)
-        + svg.el("polyline", points=points, fill="none", stroke=svg.INK, stroke_width=2)
-        + svg.el("circle", cx=points.split()[-1].split(",")[0], cy=points.split()[-1].split(",")[1], r=3.5, fill=svg.INK)
+        svg.text(x, y, f"loss {known[-1][1]:.3f}", 15)
+        + axis
+        + svg.el("polyline", points=" ".join(points), fill="none", stroke=svg.INK, stroke_width=2)
+        + svg.el("circle", cx=last[0], cy=last[1], r=3.5, fill=svg.INK)
     )
 
 
@@ -109,17 +111,17 @@ def flow(title: str, terms: Sequence[Term], *, alt: str, scale: float, lines: Se
     body, x = [], 36.0
     for term in terms:
         if term.operator:
-            body.append(svg.text(x + 14, 150, term.operator, 19, svg.SOFT, mono=True, anchor="middle"))
+            body.append(svg.text(x + 14, 150, term.operator, 19, svg.SOFT, mono=True, align="middle"))
             x += 38
         upright = term.tensor.reshape(-1, 1) if term.tensor.dim() < 2 else term.tensor
-        cells = describe.cells(upright)
-        high, wide = len(cells.texts), len(cells.texts[0])
+        shown = corner(upright)
+        high, wide = len(shown.texts), len(shown.texts[0])
         y = 144 - high * CELL_HEIGHT / 2
         body.append(svg.text(x, 82, term.heading, 14, svg.SOFT))
         if term.hidden:
             body.append(svg.box(x - 2, y - 2, wide * CELL_WIDTH + 4, high * CELL_HEIGHT + 4, dash="3 5"))
         else:
-            body.append(grid(cells, term.kind, x, y, scale)[0])
+            body.append(grid(shown, term.kind, x, y, scale)[0])
             body += [svg.sign("missing", x + wide * CELL_WIDTH + 17, y + CELL_HEIGHT * (k + 0.5)) for k in term.struck]
         x += wide * CELL_WIDTH + 14 + 24 * bool(term.struck)
     body += [svg.text(36, 226 + 26 * k, line, 16, mono=True) for k, line in enumerate(lines)]
