@@ -21,6 +21,7 @@ PLAIN = (Tensor, nn.Parameter)
 BOOKKEEPING = (Number, str, bytes, Mapping, list, set, nn.Module, torch.optim.Optimizer, type(None))
 NO_DATA = "meta, no data"
 
+
 @dataclass(frozen=True)
 class Row:
     """One entry of a state dict.

@@ -176,4 +176,5 @@ def promises() -> Picture:
     ]
     silent = {name: [damage for damage in DAMAGES if marks[damage][k] == "wrong"] for k, name in enumerate(LOADERS)}
     best = min(silent, key=lambda name: len(silent[name]))
-    return draw.table(f"{best}: silently wrong only at {" and ".join(silent[best])}", ["damage", *LOADERS], rows)
+    where = " and ".join(silent[best])
+    return draw.table(f"{best}: silently wrong only at '{where}'", ["damage", *LOADERS], rows)

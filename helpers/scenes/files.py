@@ -26,6 +26,16 @@ _ROLE = {
 }
 
 
+_STOPS = {
+    "model A": ("parameters", "Model A remembers four tensors; here is one of them"),
+    "state dict": ("a window", "state_dict() opens a window: same storage"),
+    "file": ("bytes on disk", "torch.save copies the bytes out"),
+    "loaded dict": ("new tensors", "torch.load makes new tensors"),
+    "model B": ("its own tensors", "load_state_dict copies into B's own"),
+}
+_CALLS = ("state_dict()", "torch.save", "torch.load", "load_state_dict")
+
+
 def round_trip_frames() -> list[Picture]:
     """Model to dict to file to dict to model, station by station, with the tie that holds at each."""
     one, other = lesson.build_model(), lesson.build_model(lesson.SEED + 1)
@@ -34,43 +44,21 @@ def round_trip_frames() -> list[Picture]:
         path = Path(folder) / "model.pth"
         torch.save(live, path)
         loaded = torch.load(path, weights_only=True)
-    old = copy.deepcopy(other.state_dict())
-    other.load_state_dict(loaded)
     key = "2.weight"
+    old = copy.deepcopy(other.state_dict())[key]
+    other.load_state_dict(loaded)
     chain = [one.state_dict()[key], live[key], loaded[key], loaded[key], other.state_dict()[key]]
-    stops = [
-        ("model A", "parameters"),
-        ("state dict", "a window"),
-        ("file", "bytes on disk"),
-        ("loaded dict", "new tensors"),
-        ("model B", "its own tensors"),
-    ]
-    calls = ["state_dict()", "torch.save", "torch.load", "load_state_dict"]
-    titles = [
-        "Model A remembers four tensors; here is one of them",
-        "state_dict() opens a window: same storage",
-        "torch.save copies the bytes out",
-        "torch.load makes new tensors",
-        "load_state_dict copies into B's own",
-    ]
+    ties = [_tie(chain[hop], chain[hop + 1], hop) for hop in range(4)]
     frames = []
-    for k, title in enumerate(titles):
+    for k, (name, (_, title)) in enumerate(_STOPS.items()):
         shown = [
-            Station(name, note, tensor, disk=name == "file", reached=i <= k)
-            for i, ((name, note), tensor) in enumerate(zip(stops, chain))
+            Station(stop, note, tensor, disk=stop == "file", reached=i <= k)
+            for i, ((stop, (note, _)), tensor) in enumerate(zip(_STOPS.items(), chain, strict=True))
         ]
         if k < 4:
-            shown[4] = Station("model B", "before loading", old[key])
-        ties = [_tie(chain[i], chain[i + 1], i) for i in range(4)]
-        frames.append(
-            stations(
-                title,
-                shown,
-                list(zip(calls, ties)),
-                hops=k,
-                alt=f"2.weight at {stops[k][0]}: {signed(chain[k][0, 0])}, {signed(chain[k][0, 1])}.",
-            )
-        )
+            shown[4] = Station("model B", "before loading", old)
+        alt = f"2.weight at {name}: {signed(chain[k][0, 0])}, {signed(chain[k][0, 1])}."
+        frames.append(stations(title, shown, list(zip(_CALLS, ties, strict=True)), hops=k, alt=alt))
     return frames
 
 

@@ -40,7 +40,7 @@ def journey() -> Picture:
     ):
         body += [_arrow(start, y, end, y), *_words(calls, lessons, (start + end) / 2, y - 12, y + 24, "middle")]
     body += [
-        svg.text(left + WIDE - 16, top + 28, "lesson 01", 14, svg.SOFT, anchor="end"),
+        svg.text(left + WIDE - 16, top + 28, "lesson 01", 14, svg.SOFT, align="end"),
         _arrow(right + 60, top + HIGH + 8, right + 60, bottom - 8),
         *_words("torch.load", "lesson 04", right + 76, top + HIGH + 38, top + HIGH + 58, "start"),
         _arrow(left + 60, bottom - 8, left + 60, top + HIGH + 8),
@@ -92,7 +92,7 @@ def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def _words(call: str, lesson: str, x: float, above: float, below: float, anchor: str) -> list[str]:
-    return [svg.text(x, above, call, 14, mono=True, anchor=anchor), svg.text(x, below, lesson, 14, svg.SOFT, anchor=anchor)]
+    return [svg.text(x, above, call, 14, mono=True, align=anchor), svg.text(x, below, lesson, 14, svg.SOFT, align=anchor)]
 
 
 def _chip(number: str, words: list[str], x: float, y: float) -> str:
