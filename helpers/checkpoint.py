@@ -1,7 +1,7 @@
 """A checkpoint that survives: written all or nothing, looked at before it is loaded, given to its owners all or nothing.
 
 The file is what `torch.save` writes, and whatever torch wrote is loaded. What verifies it is the CRC-32 that torch stores
-with each entry and does not look at. Needs torch and the standard library; copy it with `owners.py`, `files.py` and `pickles.py`.
+with each entry and does not look at. Needs torch alone: copy it with `owners.py`, `files.py` and `pickles.py`.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _verify(file: BinaryIO, name: str, contents: Any) -> None:
     header = files.header_of(file, name)
     if damaged := _damaged(header, contents):
         raise CheckpointError(f"Could not save {name!r}: {damaged} changed meanwhile. Save a copy.")
-    asked = set(re.findall(r"c([\w.]+\n[\w.]+)\n", header.archive.read(pickles.program_of(header)).decode("latin1")))
+    asked = set(re.findall(r"c([\w.]+\n[\w.]+)\n", pickles.program_of(header).decode("latin1")))
     safe = all(pickles.SAFE.fullmatch(name.replace("\n", ".").replace("__builtin__", "builtins")) for name in asked)
     if not safe or any(_doubtful(value) for _, value in _walk(contents, "", set())):
         _find_fault(contents)

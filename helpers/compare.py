@@ -130,11 +130,11 @@ def _mappings(source: Mapping[str, Any], target: Mapping[str, Any]) -> list[dict
     identity = _mapped(*names, STAY)
     best, found = (len(identity), 0), [identity]
     most = min(len(source), len(target))
-    for view in (names, peeled):
-        if best[0] < most and (view is names or shared[0] != shared[1]):
-            for rule in [STAY, *_guesses(*view)]:
-                mapping = _mapped(*view, rule)
-                rank = (len(mapping), -1 if view is names and () in rule[2:] else -2)
+    for ours, theirs in (names, peeled):
+        if best[0] < most and (ours is names[0] or shared[0] != shared[1]):
+            for rule in [STAY, *_guesses(ours, theirs)]:
+                mapping = _mapped(ours, theirs, rule)
+                rank = (len(mapping), -1 if ours is names[0] and () in rule[2:] else -2)
                 if rank > best:
                     best, found = rank, []
                 if rank == best and mapping not in found:
@@ -179,13 +179,13 @@ def _guesses(ours: Names, theirs: Names) -> list[Rule]:
     open_names = [[name for name in side.values() if name not in matched] for side in (ours, theirs)]
     starts = {"source": _starts(ours, open_names[0]), "target": _starts(theirs, open_names[1])}
     votes: Counter[Rule] = Counter()
-    for names, others, turn in zip(open_names, (theirs, ours), (1, -1)):
+    for names, others, turned in zip(open_names, (theirs, ours), (False, True)):
         alike = defaultdict(list)
         for path, rest in others.values():
             alike[rest].append(path)
         for path, rest in Random(0).sample(names, min(len(names), MOST_GUESSES // (len(others) or 1) + 1)):
             for other in alike[rest]:
-                votes.update(set(_reasons(*(path, other)[::turn], starts)))
+                votes.update(set(_reasons(other, path, starts) if turned else _reasons(path, other, starts)))
     most = MOST_TRIES // (len(ours) + len(theirs) or 1) + NEAREST
     return sorted(votes, key=lambda rule: (-votes[rule], rule[3] if isinstance(rule[3], int) else 0))[:most]
 

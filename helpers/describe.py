@@ -114,7 +114,7 @@ def storage_of(tensor: Tensor) -> torch.UntypedStorage | None:
 def _end(tensor: Tensor) -> float:
     """Bytes from the start of the storage to the end of a tensor's last element."""
     steps = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
-    return (tensor.storage_offset() + steps + 1) * _width(tensor.dtype)
+    return (int(tensor.storage_offset()) + steps + 1) * _width(tensor.dtype)
 
 
 @lru_cache(maxsize=64)

@@ -93,10 +93,10 @@ class Header:
 def open_file(path: str | Path) -> BinaryIO:
     """The file, opened once and never waited for. Raises OSError, and ValueError for what is no regular file."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    file = os.fdopen(descriptor, "rb") if stat.S_ISREG(os.fstat(descriptor).st_mode) else os.close(descriptor)
-    if file is None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
         raise ValueError(Header(Path(path).name, "special").words)
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def read_header(path: str | Path) -> Header:
@@ -127,7 +127,7 @@ def header_of(file: BinaryIO, name: str) -> Header:
         entries = tuple(Entry(one.filename, one.file_size) for one in archive.infolist())
         if not any(one.CRC for one in archive.infolist()):
             for one in archive.infolist():
-                one.CRC = None
+                one.CRC = None  # type: ignore[assignment]
         return Header(name, _zip_kind([entry.name for entry in entries]), size, entries, archive)
     if not kind and start[8:9] == b"{":
         entries, end = _tensors(file, int.from_bytes(start[:8], "little"), size)

@@ -64,7 +64,12 @@ def _keeper(owner: Any) -> Callable[[], object]:
         return lambda: owner.load_state_dict(before)
     pointed = [owner, getattr(owner, "optimizer", owner), *_tensors(owner)]
     attributes = copy.deepcopy(vars(owner), {id(value): value for value in pointed})
-    return lambda: (vars(owner).clear(), vars(owner).update(attributes))
+
+    def put() -> None:
+        vars(owner).clear()
+        vars(owner).update(attributes)
+
+    return put
 
 
 def _keep_module(owner: nn.Module) -> Callable[[], object]:
@@ -93,7 +98,7 @@ def _give(owner: Any, part: Any) -> None:
             raise ValueError("wanted an optimizer's state dict, with 'state' and 'param_groups'")
         wanted = [set(group) & set(owner.defaults) for group in owner.param_groups]
         try:
-            owner.load_state_dict(copy.deepcopy(part))
+            owner.load_state_dict(copy.deepcopy(dict(part)))
         except KeyError as error:
             raise ValueError(f"{_ANOTHER} optimizer, without {error}") from error
         _require_kind(owner, wanted)
@@ -110,7 +115,7 @@ def _require_kind(optimizer: optim.Optimizer, wanted: list[set[str]]) -> None:
     for group, names in zip(optimizer.param_groups, wanted, strict=True):
         lacking = sorted(names - set(group))
         for parameter in group["params"]:
-            state = optimizer.state.get(parameter)
+            state = optimizer.state.get(parameter) or {}
             made = _first_state(optimizer, group, parameter.dim()) if state else {}
             lacking += [name for name in made if name not in state]
             if lacking:
@@ -128,8 +133,9 @@ def _first_state(optimizer: optim.Optimizer, group: Mapping[str, Any], dim: int)
     """
     scratch = nn.Parameter(torch.zeros(tuple(range(2, 2 + dim))))
     scratch.grad = torch.zeros_like(scratch)
+    kind: Any = type(optimizer)
     try:
-        new = type(optimizer)([scratch])
+        new = kind([scratch])
         new.param_groups[0].update({name: value for name, value in group.items() if name != "params"}, capturable=False)
         new.step(lambda: torch.zeros(()))
     except Exception:

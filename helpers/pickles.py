@@ -45,18 +45,22 @@ _UNTIL_MARK = {
 
 
 def read_program(pickled: bytes | BinaryIO) -> Program:
-    """Reads a pickle up to its end, and runs nothing: of each value only its place on the stack is known, of a string
-    itself, of a tuple how many it holds. Raises ValueError if it is no pickle."""
+    """Reads a pickle up to its end, and runs nothing.
+
+    Of each value only its place on the stack is known, of a string itself, of a tuple how many it holds. Raises ValueError
+    if it is no pickle.
+    """
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
     names: dict[str, None] = {}
     nested = 0
     try:
-        for opcode, value, _ in pickletools.genops(pickled):
-            name = opcode.name
+        argument: Any
+        for opcode, argument, _ in pickletools.genops(pickled):
+            name, value = opcode.name, argument
             if name in _PUTS:
-                memo[len(memo) if value is None else value] = stack[-1]
+                memo[len(memo) if name == "MEMOIZE" else value] = stack[-1]
             elif name in _GETS:
                 stack.append(memo[value])
             elif name in _CONSTANTS:
@@ -102,17 +106,22 @@ def programs(header: Header, file: BinaryIO) -> list[Program]:
     first = min(entry.header_offset for entry in listed)
     if not stored or not distinct or first or sum(entry.file_size for entry in listed) > header.size:
         raise ValueError("its entries are not as torch.save writes them")
-    return [read_program(header.archive.read(program_of(header)))]
+    return [read_program(program_of(header))]
 
 
-def program_of(header: Header) -> str:
-    """The name of the entry that holds the pickle of a zip that torch wrote."""
-    return f"{header.entries[0].name.partition('/')[0]}/data.pkl"
+def program_of(header: Header) -> bytes:
+    """The pickle in a zip that torch wrote. Raises ValueError or zipfile.BadZipFile if there is none."""
+    if header.archive is None:
+        raise ValueError("it is no zip")
+    return header.archive.read(f"{header.entries[0].name.partition('/')[0]}/data.pkl")
 
 
 def refusal(program: Program) -> str | None:
-    """Why not to run it, or None: names that can run code, and what `weights_only=True` lets pass although it can fill the
-    memory or never end, such as calls that multiply what they are given, and tuples of tuples, hashed as they unfold."""
+    """Why not to run it, or None.
+
+    Refused are names that can run code, and what `weights_only=True` lets pass although it can fill the memory or never end:
+    calls that multiply what they are given, and tuples of tuples, which are hashed as they unfold.
+    """
     name = next((name for name in program.names if not SAFE.fullmatch(name)), None)
     if name is None:
         nested = f"holds {program.nested} tuples in one, which no checkpoint needs."

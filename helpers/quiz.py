@@ -86,7 +86,7 @@ class Exercise:
     fault: Callable[[Any], str | None]
 
     def judge(self, answer: Any) -> Verdict:
-        """The verdict on any answer at all; a `...`, alone, returned, or given to a call in __init__, is the untouched blank."""
+        """The verdict on any answer at all; a `...`, alone, returned, or given to a call in __init__, is the blank."""
         try:
             if _blank(answer):
                 return Verdict("untried", "Replace the ... with your answer, and run the cell again.")
@@ -119,7 +119,7 @@ def _blank(answer: Any) -> bool:
         return any(_blank(part) for part in answer)
     if isinstance(answer, Mapping):
         return bool(answer) and all(part is ... for part in answer.values())
-    made, ends = (answer.__init__, CALLED) if isinstance(answer, type) else (answer, RETURNED)
+    made, ends = (vars(answer).get("__init__"), CALLED) if isinstance(answer, type) else (answer, RETURNED)
     code = getattr(made, "__code__", None)
     return answer is ... or isinstance(code, CodeType) and _ends_in_blank(code, ends)
 

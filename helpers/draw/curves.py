@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.draw import svg
 from helpers.draw.labels import shown
@@ -73,7 +73,7 @@ def _axes() -> Axes:
     return axes
 
 
-def _inner(figure) -> str:
+def _inner(figure: Any) -> str:
     """The drawing inside matplotlib's SVG, its definitions renamed so that two pictures on a page do not clash."""
     from matplotlib import rc_context
 

@@ -47,7 +47,7 @@ class Picture:
     svg: str
     alt: str
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         data = b64encode(self.svg.encode()).decode()
         image = f'<img alt="{escape(self.alt)}" src="data:image/svg+xml;base64,{data}">'
         return {"text/html": image, "image/svg+xml": self.svg, "text/plain": self.alt}

@@ -43,7 +43,7 @@ def _cell(words: str, level: float, x: float, y: float) -> str:
 
 
 def common_scale(corners: Sequence[Corner]) -> float:
-    """One round number that no finite cell exceeds: 1, 2, 5, 10, …"""
+    """One round number that no finite cell exceeds, such as 1, 2, 5 or 10."""
     top = max((abs(v) for shown in corners for line in shown.values for v in line if math.isfinite(v)), default=1.0)
     if top <= 1:
         return 1

@@ -149,13 +149,18 @@ def _write(answer: Callable) -> str | None:
     if not callable(answer):
         return f"You gave {type(answer).__name__}; wanted a function of a model."
     model = lesson.build_model()
-    bias, before = model[2].bias, model[0].weight.detach().clone()
+    weight, bias = model.get_parameter("0.weight"), model.get_parameter("2.bias")
+    before = weight.detach().clone()
     answer(model)
     if model[2].bias is not bias:
         return "The model has another bias object now: an optimizer would still hold the old one. Write into it instead."
-    if model[2].bias.item() != 5:
-        return f"After your function 2.bias is {model[2].bias.item():.2f}, not 5: the model never heard of it."
-    return None if torch.equal(model[0].weight, before) else "Another tensor changed too: 0.weight is not what it was."
+    if bias.item() != 5:
+        return f"After your function 2.bias is {bias.item():.2f}, not 5: the model never heard of it."
+    return (
+        None
+        if torch.equal(model.get_parameter("0.weight"), before)
+        else "Another tensor changed too: 0.weight is not what it was."
+    )
 
 
 snapshot = Exercise(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
@@ -76,15 +77,16 @@ def _step(answer: Callable) -> str | None:
     old = [(p.detach().clone(), optimizer.state[p]["momentum_buffer"].clone()) for p in model.parameters()]
     lesson.train_step(model, optimizer, *lesson.toy_data())
     for (weight, buffer), parameter in zip(old, model.parameters()):
-        given = answer(weight.clone(), parameter.grad.clone(), buffer.clone())
+        gradient = torch.as_tensor(parameter.grad)
+        given = answer(weight.clone(), gradient.clone(), buffer.clone())
         if not isinstance(given, tuple) or len(given) != 2 or not all(isinstance(t, Tensor) for t in given):
             return "Wanted two tensors, (weight, buffer), after the step."
         right = optimizer.state[parameter]["momentum_buffer"]
-        if torch.allclose(given[1], 0.9 * buffer + 0.1 * parameter.grad) and not torch.equal(given[1], right):
+        if torch.allclose(given[1], 0.9 * buffer + 0.1 * gradient) and not torch.equal(given[1], right):
             return "Your buffer is a running average. SGD adds the whole gradient: v = 0.9·v + g."
         if not torch.equal(given[1], right):
             return "The buffer is not what SGD has after its step. It is v = 0.9·v + g, and no learning rate in it."
-        if torch.allclose(given[0], weight - 0.01 * parameter.grad) and not torch.allclose(given[0], parameter):
+        if torch.allclose(given[0], weight - 0.01 * gradient) and not torch.allclose(given[0], parameter):
             return "You moved the weight by the gradient. It moves by the buffer: w = w − 0.01·v."
         if not torch.allclose(given[0], parameter):
             return "The buffer is right, the weight is not: w = w − 0.01·v, with the new v."
@@ -100,7 +102,7 @@ def _lr(answer: Callable) -> str | None:
     if not callable(answer):
         return f"You gave {type(answer).__name__}; wanted a function of an optimizer's state dict and a group number."
     model = lesson.build_model()
-    groups = [{"params": model[0].parameters(), "lr": 0.5}, {"params": model[2].parameters()}]
+    groups: list[dict[str, Any]] = [{"params": model[0].parameters(), "lr": 0.5}, {"params": model[2].parameters()}]
     state = optim.SGD(groups, lr=0.01).state_dict()
     given = [answer(state, 0), answer(state, 1)]
     if given == [0.5, 0.5]:

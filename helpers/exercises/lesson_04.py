@@ -107,7 +107,7 @@ def _shrink(answer: Callable) -> str | None:
     if not callable(answer):
         return f"You gave {type(answer).__name__}; wanted a function of a checkpoint."
     table = torch.arange(700_000.0)
-    checkpoint = {"first": table[:500], "last": table[-500:], "epoch": 3}
+    checkpoint: dict[str, Any] = {"first": table[:500], "last": table[-500:], "epoch": 3}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.pth"
         torch.save(answer(dict(checkpoint)), path)

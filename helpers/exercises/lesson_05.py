@@ -71,7 +71,7 @@ WHY = {
     "weights for colleagues who will refactor": "names of tensors survive a moved class; a pickled class does not.",
     "a checkpoint to resume training": "the optimizer's state dict is needed beside the model's, and both load in place.",
     "a release on the internet": "people should be able to load it with weights_only=True.",
-    "a model for a server that has no Python code of yours": "neither of the two holds code; torch.export writes a program that does.",
+    "a model for a server that has no Python code of yours": "neither holds code; torch.export writes a program that does.",
     "an archive to be read in five years": "the code will have moved; names and tensors can still be read.",
 }
 
@@ -80,7 +80,7 @@ def pickled_elsewhere(path: str | Path) -> None:
     """Writes a whole model whose class lived in `old_project.nets`, a module that is gone again afterwards."""
     module = types.ModuleType("old_project.nets")
     Net = type("Net", (nn.Module,), {"__module__": "old_project.nets"})
-    module.Net = Net
+    vars(module)["Net"] = Net
     sys.modules.update({"old_project": types.ModuleType("old_project"), "old_project.nets": module})
     try:
         torch.manual_seed(5)

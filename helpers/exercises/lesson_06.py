@@ -132,7 +132,7 @@ def _migrate(answer: Any) -> str | None:
     return "Now an empty dict loads too: the hook should rename, and leave missing keys missing."
 
 
-def half_loaded() -> tuple[dict[str, Tensor], nn.Sequential]:
+def half_loaded() -> tuple[dict[str, Tensor], nn.Module]:
     """A checkpoint, and a model into which somebody loaded it with strict=False; one layer was not loaded."""
     torch.manual_seed(6)
     layers = [nn.Linear(2, 2) for _ in range(5)]

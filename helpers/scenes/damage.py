@@ -7,7 +7,7 @@ import re
 import tempfile
 import textwrap
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def instructions(path: str | Path) -> list[tuple[str, str, str]]:
     """The pickle in a `.pth`, read and never run: (opcode, its argument, what it asks for), without bookkeeping."""
     with files.open_file(path) as file:
         header = files.header_of(file, Path(path).name)
-        program = header.archive.read(pickles.program_of(header)) if header.archive else file.read()
+        program = pickles.program_of(header) if header.archive else file.read()
     found = []
     for opcode, value, _ in pickletools.genops(program):
         if opcode.name not in _SILENT:
@@ -170,7 +170,7 @@ def promises() -> Picture:
     """Each kind of damage against each loader, all of them tried."""
     words = {"yes": "same numbers", "no": "refused", "wrong": "silently wrong"}
     marks = {damage: [outcome(damage, loader)[0] for loader in LOADERS] for damage in DAMAGES}
-    rows = [
+    rows: list[Sequence[draw.Cell]] = [
         (damage, *((("yes" if damage != "nothing" else "") if mark == "no" else mark, words[mark]) for mark in found))
         for damage, found in marks.items()
     ]

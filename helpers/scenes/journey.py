@@ -49,14 +49,14 @@ def journey() -> Picture:
     y = bottom + HIGH + 44
     body.append(svg.text(28, y, "The field guide, for what you meet on the way", 15, svg.SOFT))
     body += [_chip(number, words.split("\n"), 28 + 141 * k, y + 16) for k, (number, words) in enumerate(GUIDE.items())]
-    lessons = [f"{number} {words}".replace("\n", " ") for number, words in GUIDE.items()]
+    listed = [f"{number} {words}".replace("\n", " ") for number, words in GUIDE.items()]
     return svg.card(
         right + WIDE + 28,
         y + 124,
         "What a model remembers, and where it goes",
         "Model (lesson 01), state_dict (lesson 02), state dict, torch.save (lessons 04 and 05), file, torch.load (lesson 04), "
         "loaded dict, load_state_dict (lesson 04), another model. The optimizer beside the model moves it by step (lesson 03). "
-        f"The field guide: {', '.join(lessons[: len(WRITTEN)])}. Coming: {', '.join(lessons[len(WRITTEN) :])}.",
+        f"The field guide: {', '.join(listed[: len(WRITTEN)])}. Coming: {', '.join(listed[len(WRITTEN) :])}.",
         "".join(body),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,8 @@ def case(name: str) -> tuple[Mapping[str, Tensor], nn.Module]:
     if name == "nn.DataParallel":
         return nn.DataParallel(lesson.build_model()).state_dict(), model
     if name == "torch.compile":
-        return torch.compile(lesson.build_model(), backend="eager").state_dict(), model
+        compiled: Any = torch.compile(lesson.build_model(), backend="eager")
+        return compiled.state_dict(), model
     if name == "a wrapper":
         wrapper = nn.Module()
         wrapper.net = lesson.build_model()
@@ -121,17 +123,17 @@ def rename_and_load(state: Mapping[str, Tensor], model: nn.Module, rules: Sequen
         model.load_state_dict({new[key]: value for key, value in state.items()})
     except (ValueError, RuntimeError) as error:
         lines = [textwrap.wrap(line, 92) for line in str(error).splitlines()]
-        rows = [("\u00a0" * 4 + part if k else ("no", part),) for parts in lines for k, part in enumerate(parts)]
-        return draw.table("It did not load", ["what it said"], rows)
+        wrong: list[Sequence[draw.Cell]] = [
+            ("\u00a0" * 4 + part if k else ("no", part),) for parts in lines for k, part in enumerate(parts)
+        ]
+        return draw.table("It did not load", ["what it said"], wrong)
     loaded = model.state_dict()
-    rows = [
-        (old, now, ("yes", "equal, number for number") if torch.equal(state[old], loaded[now]) else ("no", "other numbers"))
-        for old, now in new.items()
-    ]
+    equal = [torch.equal(state[old], loaded[now]) for old, now in new.items()]
+    words = {True: ("yes", "equal, number for number"), False: ("no", "other numbers")}
     return draw.table(
-        "Loaded and verified" if all(mark == "yes" for *_, (mark, _) in rows) else "Loaded, but not all of it",
+        "Loaded and verified" if all(equal) else "Loaded, but not all of it",
         ["in the checkpoint", "in the model", "compared"],
-        rows,
+        [(old, now, words[same]) for (old, now), same in zip(new.items(), equal, strict=True)],
     )
 
 

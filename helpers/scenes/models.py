@@ -47,13 +47,13 @@ def forward(model: nn.Sequential, x1: float, x2: float, *, reached: int = 7) -> 
         output = model[2](after)
     silent = [k for k in range(2) if before[k] <= 0]
     terms = [
-        Term("0.weight", model[0].weight, "parameter"),
+        Term("0.weight", model.get_parameter("0.weight"), "parameter"),
         Term("input", x, operator="·"),
-        Term("0.bias", model[0].bias, "parameter", "+"),
+        Term("0.bias", model.get_parameter("0.bias"), "parameter", "+"),
         Term("before ReLU", before, operator="="),
         Term("after ReLU", after, operator="→", struck=silent),
-        Term("2.weight", model[2].weight, "parameter", "→"),
-        Term("2.bias", model[2].bias, "parameter", "+"),
+        Term("2.weight", model.get_parameter("2.weight"), "parameter", "→"),
+        Term("2.bias", model.get_parameter("2.bias"), "parameter", "+"),
         Term("output", output, operator="="),
     ]
     hidden = {"after ReLU": reached < 4, "before ReLU": reached < 3, "output": reached < 7}
@@ -73,7 +73,7 @@ def forward(model: nn.Sequential, x1: float, x2: float, *, reached: int = 7) -> 
 
 
 def _arithmetic(model: nn.Sequential, x: Tensor, before: Tensor, after: Tensor, output: Tensor) -> list[str]:
-    first, bias, second, last = model[0].weight, model[0].bias, model[2].weight, model[2].bias
+    first, bias, second, last = model.parameters()
     lines = [
         f"unit {k}:  ({signed(first[k, 0])} · {signed(x[0])}) + ({signed(first[k, 1])} · {signed(x[1])})"
         f" + ({signed(bias[k])}) = {signed(before[k])}"

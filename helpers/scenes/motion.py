@@ -58,8 +58,8 @@ def columns(
     for i, key in enumerate(keys):
         tall = 0.0
         for x, part in zip(xs, parts):
-            if part.tensors[i] is not None:
-                drawn, width, height = grid(corner(part.tensors[i], 2, 2), part.kind, x, y, scale)
+            if (tensor := part.tensors[i]) is not None:
+                drawn, width, height = grid(corner(tensor, 2, 2), part.kind, x, y, scale)
                 tall = max(tall, height)
                 body.append(drawn)
                 if joined and part is parts[joined[0]]:

@@ -171,7 +171,7 @@ def _python(code: str, folder: Path, *arguments: str) -> str:
 
 def outcome_picture(outcome: Outcome) -> Picture:
     """One outcome of the refactor lab, with the lines that changed and the words of the process."""
-    rows = [
+    rows: list[Sequence[draw.Cell]] = [
         ("change", outcome.edit),
         ("format", outcome.form),
         ("outcome", (outcome.mark, outcome.verdict)),
@@ -184,6 +184,6 @@ def outcome_table(outcomes: Sequence[Outcome]) -> Picture:
     """Every change against both formats."""
     changes = list(dict.fromkeys(o.change for o in outcomes))
     cell = {(o.change, o.form): (o.mark, o.verdict) for o in outcomes}
-    rows = [(change, *(cell[change, form] for form in FORMATS)) for change in changes]
+    rows: list[Sequence[draw.Cell]] = [(change, *(cell[change, form] for form in FORMATS)) for change in changes]
     silent = sum(o.mark == "wrong" for o in outcomes)
     return draw.table(f"{len(outcomes)} loads, {silent} of them silently wrong", ["change", *FORMATS], rows)

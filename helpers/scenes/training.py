@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, optim
@@ -70,7 +71,7 @@ def _momentum(step: int, moments: Sequence[lesson.Step]) -> Picture:
     if step == 0:
         title, said = "Before the first step: no gradient, and no buffer", "The optimizer's state is empty."
     else:
-        gradient, buffer = now.gradients[0][1, 0].item(), now.buffers[0][1, 0].item()
+        gradient, buffer = (tensors[0][1, 0].item() for tensors in (now.gradients, now.buffers) if tensors[0] is not None)
         title = "Step 1: the buffer is the gradient itself" if step == 1 else f"Step {step}: {_who_pushes(buffer, gradient)}"
         said = f"Lower left of 0.weight: gradient {signed(gradient)}, momentum buffer {signed(buffer)}."
     return columns(
@@ -92,7 +93,7 @@ def _who_pushes(buffer: float, gradient: float) -> str:
     return f"0.weight, lower left: gradient and buffer agree, the buffer is {larger}"
 
 
-def bowl(x, y):
+def bowl(x: Any, y: Any) -> Any:
     """A long valley: 0.25·x² + 2.5·y², with its floor at (0, 0)."""
     return 0.25 * x**2 + 2.5 * y**2
 
@@ -140,7 +141,7 @@ def _levels(height: Callable, x0: float, y0: float, unit: float) -> str:
 
     xs, ys = np.linspace(-2.2, 2.2, 81), np.linspace(-1.4, 1.4, 61)
     generator = contour_generator(xs, ys, height(xs[None, :], ys[:, None]))
-    loops = [loop for level in (0.02, 0.1, 0.3, 0.7, 1.3, 2.1, 3.1, 4.3, 6) for loop in generator.lines(level)]
+    loops: list[Any] = [loop for level in (0.02, 0.1, 0.3, 0.7, 1.3, 2.1, 3.1, 4.3, 6) for loop in generator.lines(level)]
     return "".join(
         svg.el(
             "polyline",

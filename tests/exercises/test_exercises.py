@@ -10,9 +10,9 @@ import nbformat
 import pytest
 
 import helpers.exercises
+from field_guide import CASES as GUIDE
 from helpers.exercises import lesson_02
 from helpers.quiz import Exercise, Prediction
-from field_guide import CASES as GUIDE
 from wrong_answers import CASES as PATH
 
 CASES = PATH + GUIDE

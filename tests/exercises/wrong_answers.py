@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import copy
 import io
-import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch

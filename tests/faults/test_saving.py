@@ -10,7 +10,6 @@ import resource
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -23,7 +22,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from corpus import contents, equal, in_a_child
+from corpus import equal, in_a_child
 from helpers import checkpoint
 from helpers.checkpoint import CheckpointError
 
@@ -90,7 +89,7 @@ def test_an_exception_inside_a_save(tmp_path, monkeypatch, owner, name, when):
     for _ in range(25):
         real = getattr(owner, name)
 
-        def interrupt(*arguments, **named):
+        def interrupt(*arguments, real=real, **named):
             if when == "after":
                 real(*arguments, **named)
             raise Interrupted
@@ -126,12 +125,16 @@ class Failing:
         return getattr(self.file, name)
 
 
+def failing(left, *arguments):
+    return Failing(builtins.open(*arguments), left)
+
+
 def test_a_disk_that_fails_at_the_nth_write_for_each_n(tmp_path, monkeypatch):
     path, failed = checkpoint.save(tmp_path / "run.pth", state(1)), 0
     for n in range(10_000):
-        left = [n]
+        opened = partial(failing, [n])
         with monkeypatch.context() as patched:
-            patched.setattr(checkpoint, "open", lambda *a, **k: Failing(builtins.open(*a, **k), left), raising=False)
+            patched.setattr(checkpoint, "open", opened, raising=False)
             try:
                 checkpoint.save(path, state(2))
                 break

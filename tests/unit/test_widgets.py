@@ -105,7 +105,7 @@ def test_the_finder_answers_while_one_types():
 
 def test_the_refactor_lab_runs_what_was_chosen(tmp_path):
     view = widgets.refactor_lab(scenes.Project(tmp_path))
-    change, form, row, page = view.children
+    _, form, row, page = view.children
     assert "rename the class, whole model: fails to load" in page.value
     form.value = "state dict"
     row.children[0].click()
