@@ -59,7 +59,7 @@ def row_of(key: str, value: Any, kind: str = "tensor") -> Row:
     try:
         memory, note = _memory(value)
         if isinstance(value, Tensor):
-            note = ", ".join(filter(None, [*_form(value), note]))
+            note = ", ".join([*_form(value), *[note] * bool(note)])
             dtype, shape = str(value.dtype).removeprefix("torch."), shape_of(value)
     except Exception as error:
         note = words_of(error)
@@ -234,7 +234,7 @@ def _what_came(value: Any) -> str | None:
 def shape_of(tensor: Tensor) -> tuple[int, ...] | None:
     """The shape in plain ints; None for a tensor that has none, or none yet."""
     try:
-        return None if is_lazy(tensor) or tensor.is_nested else tuple(map(int, tensor.shape))
+        return None if tensor.is_nested else tuple(map(int, tensor.shape))
     except Exception:
         return None
 
