@@ -80,8 +80,10 @@ def load(path: str | Path, into: Mapping[str, Any] | None = None) -> Any:
         with files.open_file(path) as file:
             small = os.fstat(file.fileno()).st_size <= _SMALL
             contents = _read(io.BytesIO(file.read()) if small else file, Path(path).name)
-    except (OSError, ValueError):
+    except OSError:
         raise CheckpointError(files.read_header(path).words) from None
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
     try:
         owners.restore(contents, into or {})
     except ValueError as error:
@@ -90,17 +92,11 @@ def load(path: str | Path, into: Mapping[str, Any] | None = None) -> Any:
 
 
 def _read(file: BinaryIO, name: str) -> Any:
-    header = files.header_of(file, name)
-    if header.kind not in ("torch", "old torch"):
-        raise CheckpointError(header.words)
+    header = pickles.safe_header(file, name)
+    file.seek(0)
     try:
-        for refused in filter(None, map(pickles.refusal, pickles.programs(header, file))):
-            raise CheckpointError(f"{name!r} {refused}")
-        file.seek(0)
         contents = torch.load(file, map_location="cpu", weights_only=True)
         damaged = _damaged(header, contents) if header.checked else None
-    except CheckpointError:
-        raise
     except Exception as error:
         raise CheckpointError(f"{name!r} is damaged or no checkpoint: {_one_line(error)}.") from error
     if damaged:

@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 from helpers import files, pickles
 
 PLAIN = (Tensor, nn.Parameter)
-BOOKKEEPING = (Number, str, bytes, Mapping, list, set, nn.Module, torch.optim.Optimizer, type(None))
+BOOKKEEPING = (Number, str, bytes, Mapping, tuple, list, set, nn.Module, torch.optim.Optimizer, type(None))
 NO_DATA = "meta, no data"
 
 
@@ -56,14 +56,15 @@ def describe(state_dict: Any, model: nn.Module | None = None) -> list[Row]:
 
 def row_of(key: str, value: Any, kind: str = "tensor") -> Row:
     """The row of one entry."""
-    memory, note = _memory(value)
+    memory: tuple[int, int | None, int] = (0, None, 0)
     dtype, shape = type(value).__name__, None
-    if isinstance(value, Tensor):
-        try:
-            note = ", ".join(filter(None, [*_form(value), note]))
+    try:
+        memory, note = _memory(value)
+        if isinstance(value, Tensor):
+            note = ", ".join([*_form(value), *[note] * bool(note)])
             dtype, shape = str(value.dtype).removeprefix("torch."), shape_of(value)
-        except Exception as error:
-            note = words_of(error)
+    except Exception as error:
+        note = words_of(error)
     return Row(key, kind if isinstance(value, Tensor) else "value", shape, dtype, *memory, key.rpartition(".")[0], note)
 
 
@@ -79,7 +80,7 @@ def parts(value: Any) -> list[Any]:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    if isinstance(value, (Mapping, list, tuple)):
+    if isinstance(value, (list, tuple, Mapping)):
         yield type(value), len(value)
         for part in value.items() if isinstance(value, Mapping) else value:
             yield from _parts(part)
@@ -87,15 +88,13 @@ def _parts(value: Any) -> Iterator[Any]:
         yield value
     elif is_lazy(value):
         raise ValueError("no shape yet")
-    elif (storage := storage_of(value)) is None or value.is_nested:
+    elif (storage := storage_of(value)) is None:
         try:
             yield from _parts(value.__reduce_ex__(2)[1:])
         except NotImplementedError:
             yield from _parts(value.to_dense())
-    elif storage.device.type == "meta":
-        raise ValueError(NO_DATA)
-    elif value.numel() and storage.nbytes() < _end(value):
-        raise ValueError("its storage was freed")
+    elif gone := _gone(value, storage):
+        raise ValueError(gone)
     else:
         yield value
 
@@ -106,15 +105,19 @@ def storage_of(tensor: Tensor) -> torch.UntypedStorage | None:
         storage = tensor.untyped_storage()
         if storage.device.type != "meta":
             storage.data_ptr()
-        return storage
-    except (NotImplementedError, RuntimeError):
+        return None if tensor.is_nested else storage
+    except Exception:
         return None
 
 
-def _end(tensor: Tensor) -> float:
-    """Bytes from the start of the storage to the end of a tensor's last element."""
-    steps = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
-    return (int(tensor.storage_offset()) + steps + 1) * _width(tensor.dtype)
+def _gone(tensor: Tensor, storage: torch.UntypedStorage) -> str:
+    """Why there is nothing to read in a tensor's own memory."""
+    if storage.device.type == "meta":
+        return NO_DATA
+    end = tensor.numel()
+    if end and not tensor.is_contiguous():
+        end = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+    return "its storage was freed" if end and storage.nbytes() < (tensor.storage_offset() + end) * _width(tensor.dtype) else ""
 
 
 @lru_cache(maxsize=64)
@@ -125,11 +128,14 @@ def _width(dtype: torch.dtype) -> float:
 
 def _memory(value: Any) -> tuple[tuple[int, int | None, int], str]:
     """Bytes of the elements, identity and bytes of the storage; and why nothing can be read."""
+    if isinstance(value, Tensor) and (storage := storage_of(value)) is not None:
+        own, gone = math.ceil(value.numel() * _width(value.dtype)), _gone(value, storage)
+        own = own if gone in ("", NO_DATA) else 0
+        return ((own, None, own) if gone else (own, storage.data_ptr() or None, storage.nbytes())), gone
     try:
         tensors = [part for part in parts(value) if isinstance(part, Tensor)]
     except ValueError as error:
-        own = int(value.numel() * _width(value.dtype)) if isinstance(value, Tensor) and str(error) == NO_DATA else 0
-        return (own, None, own), str(error)
+        return (0, None, 0), str(error)
     storages = [tensor.untyped_storage() for tensor in tensors]
     place = max(storages, key=torch.UntypedStorage.nbytes).data_ptr() if storages else 0
     own = sum(math.ceil(tensor.numel() * _width(tensor.dtype)) for tensor in tensors)
@@ -140,11 +146,10 @@ def _form(tensor: Tensor) -> Iterator[str]:
     """What a tensor is, if it is not a plain one: its class, its layout, quantised, nested."""
     if type(tensor) not in PLAIN:
         yield type(tensor).__name__
-    yield from map(repr, getattr(tensor, "placements", ()))
-    layout = str(tensor.layout).removeprefix("torch.").strip("_")
-    for word, holds in ((layout, layout != "strided"), ("quantised", tensor.is_quantized), ("nested", tensor.is_nested)):
-        if holds:
-            yield word
+        yield from map(repr, getattr(tensor, "placements", ()))
+    if tensor.layout is not torch.strided:
+        yield str(tensor.layout).removeprefix("torch.").strip("_")
+    yield from ["quantised"] * tensor.is_quantized + ["nested"] * tensor.is_nested
 
 
 def words_of(error: BaseException, most: int = 60) -> str:
@@ -168,20 +173,15 @@ def read_file(path: str | Path) -> Any:
 
     Raises ValueError, in one sentence, that says what lies there if it is no checkpoint of tensors.
     """
-    header = files.read_header(path)
-    if header.kind not in ("torch", "old torch", "safetensors"):
-        raise ValueError(header.words)
     try:
-        if header.kind != "safetensors":
-            with files.open_file(path) as file:
-                for refused in filter(None, map(pickles.refusal, pickles.programs(files.header_of(file, header.name), file))):
-                    raise ValueError(f"{header.name!r} {refused}")
-        return torch.load(path, mmap=header.kind == "torch", map_location="cpu", weights_only=True)
+        with files.open_file(path) as file:
+            kind = pickles.safe_header(file, Path(path).name).kind
+    except OSError:
+        raise ValueError(files.read_header(path).words) from None
+    try:
+        return torch.load(path, mmap=kind == "torch", map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).partition("\n")[0]
-        if reason.startswith(repr(header.name)):
-            raise
-        raise ValueError(f"{header.name!r} is damaged or no checkpoint: {reason[:120] or type(error).__name__}") from error
+        raise ValueError(f"{Path(path).name!r} is damaged or no checkpoint: {words_of(error)}.") from error
 
 
 def require_state_dict(value: Any) -> Mapping[str, Any]:
@@ -193,8 +193,10 @@ def require_state_dict(value: Any) -> Mapping[str, Any]:
             raise TypeError(
                 f"Got a dict with the key {key!r} of type {type(key).__name__}; wanted a state dict, whose keys are strings."
             )
+        if isinstance(entry, Tensor) or _is_extra(value, key):
+            continue
         packed = isinstance(entry, tuple) and any(isinstance(part, Tensor) for part in entry)
-        if isinstance(entry, (*BOOKKEEPING, tuple)) and not (packed or _is_extra(value, key)):
+        if isinstance(entry, BOOKKEEPING) and not packed:
             raise ValueError(
                 f"Got {type(entry).__name__} under the key {key!r}; wanted a state dict, whose values are tensors."
             )
@@ -230,7 +232,7 @@ def _what_came(value: Any) -> str | None:
 def shape_of(tensor: Tensor) -> tuple[int, ...] | None:
     """The shape in plain ints; None for a tensor that has none, or none yet."""
     try:
-        return None if is_lazy(tensor) or tensor.is_nested else tuple(map(int, tensor.shape))
+        return None if tensor.is_nested else tuple(map(int, tensor.shape))
     except Exception:
         return None
 

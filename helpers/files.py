@@ -91,11 +91,12 @@ class Header:
 
 
 def open_file(path: str | Path) -> BinaryIO:
-    """The file, opened once and never waited for. Raises OSError, and ValueError for what is no regular file."""
+    """The file, opened once and never waited for. Raises OSError, also for a folder, and ValueError for a device or a FIFO."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise ValueError(Header(Path(path).name, "special").words)
+        raise IsADirectoryError(path) if stat.S_ISDIR(mode) else ValueError(Header(Path(path).name, "special").words)
     return os.fdopen(descriptor, "rb")
 
 

@@ -11,7 +11,7 @@ import zipfile
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from helpers.files import Header
+from helpers.files import Header, header_of
 
 SAFE = re.compile(
     r"collections\.(OrderedDict|Counter)|builtins\.(set|complex)|torch\.(Size|device|serialization\._get_layout)|"
@@ -131,3 +131,20 @@ def refusal(program: Program) -> str | None:
     if _MULTIPLIES.fullmatch(name):
         return f"calls {name}, which can take any memory. If it is your own, torch.load(path, weights_only=True) reads it."
     return f"asks to import {name}, which can run code. It was not loaded: do not trust where it came from."
+
+
+def safe_header(file: BinaryIO, name: str) -> Header:
+    """What a checkpoint says of itself.
+
+    Raises ValueError, in one sentence, for a file of another kind and for one that it would be unwise to open.
+    """
+    header = header_of(file, name)
+    if header.kind not in ("torch", "old torch"):
+        raise ValueError(header.words)
+    try:
+        words = next(filter(None, map(refusal, programs(header, file))), None)
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        words = f"is damaged or no checkpoint: {' '.join(str(error).split())}."
+    if words:
+        raise ValueError(f"{name!r} {words}")
+    return header

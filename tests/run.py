@@ -59,6 +59,7 @@ def layers(variants: Path) -> dict[str, Layer]:
         "browser": Layer([[*PYTEST, "tests/browser"]], waits=True),
         "front door": Layer([[*PYTEST, "tests/front_door"]], waits=True),
         "class": Layer([[*PYTEST, "tests/deploy"]], waits=True),
+        "real files": Layer([[*PYTEST, "tests/real"]], waits=True),
     }
 
 

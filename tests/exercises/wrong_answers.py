@@ -448,10 +448,7 @@ LESSON_05 = [
         FORMATS,
         [
             ({**FORMATS, "a release on the internet": "whole model"}, "load it with weights_only=True"),
-            (
-                {**FORMATS, "a model for a server that has no Python code of yours": "whole model"},
-                "neither of the two holds code",
-            ),
+            ({**FORMATS, "a model for a server that has no Python code of yours": "whole model"}, "neither holds code"),
             ({**FORMATS, "an archive to be read in five years": "whole model"}, "the code will have moved"),
             ({**FORMATS, "a checkpoint to resume training": "whole model"}, "both load in place"),
             ({**FORMATS, "weights for colleagues who will refactor": "whole model"}, "a pickled class does not"),
