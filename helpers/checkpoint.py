@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
@@ -41,9 +42,10 @@ def save(path: str | Path, contents: Mapping[str, Any]) -> Path:
     """
     if type(contents) not in (dict, OrderedDict):
         raise TypeError(f"Got {type(contents).__name__}; wanted a dict such as {{'model': model.state_dict()}}.")
-    target = Path(os.path.realpath(path))
-    part = target.with_name(f".{secrets.token_hex(8)}.part")
+    outer, part = sys.exc_info()[1], Path()
     try:
+        target = Path(os.path.realpath(path))
+        part = target.with_name(f".{secrets.token_hex(8)}.part")
         if target.exists() and not target.is_file():
             raise OSError("no regular file stands there")
         with open(part, "x+b") as file:
@@ -58,14 +60,14 @@ def save(path: str | Path, contents: Mapping[str, Any]) -> Path:
     except BaseException as error:
         with suppress(OSError):
             os.unlink(part)
-        cause = _first_cause(error)
+        cause, name = _first_cause(error, outer), os.path.basename(path)
         if not isinstance(cause, Exception) or isinstance(cause, CheckpointError):
             raise cause from None
         if not isinstance(cause, OSError):
             with suppress(RecursionError):
                 _find_fault(contents)
         reason = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else _one_line(cause)
-        raise CheckpointError(f"Could not save {target.name!r}: {reason}. What was there before is untouched.") from error
+        raise CheckpointError(f"Could not save {name!r}: {reason}. What was there before is untouched.") from error
     return target
 
 
@@ -119,11 +121,15 @@ def _damaged(header: files.Header, contents: Any) -> str | None:
 
 
 def storage_keys(contents: Any) -> list[str]:
-    """For each storage in a checkpoint the dotted key of the first tensor in it, in the order in which torch numbers them."""
+    """For each storage in a checkpoint the dotted key of the first tensor in it, in the order in which torch numbers them.
+
+    Empty where that order can not be known: beside sparse and such tensors, and if more than one storage is empty.
+    """
     keys: dict[int, str] = {}
-    for key, value in _walk(contents, "", set()):
-        if isinstance(value, Tensor) and _dense(value):
-            keys.setdefault(value.untyped_storage().data_ptr() or -len(keys), key)
+    tensors = [(key, value) for key, value in _walk(contents, "", set()) if isinstance(value, Tensor)]
+    empty = [key for key, value in tensors if not _dense(value) or not value.untyped_storage().nbytes()]
+    for key, value in tensors if all(_dense(value) for _, value in tensors) and len(empty) < 2 else []:
+        keys.setdefault(value.untyped_storage().data_ptr(), key)
     return list(keys.values())
 
 
@@ -135,7 +141,7 @@ def _walk(value: Any, key: str, done: set[int]) -> Iterator[tuple[str, Any]]:
     done.add(id(value))
     named = value.items() if isinstance(value, Mapping) else enumerate(value)
     for name, inner in [*named, *getattr(value, "__dict__", {}).items()]:
-        if type(name) not in (str, int):
+        if isinstance(value, Mapping) and type(name) is not str:
             yield f"{key or 'the top'}, as a key", name
         yield from _walk(inner, f"{key}.{name}" if key else str(name), done)
 
@@ -153,7 +159,11 @@ def _verify(file: BinaryIO, name: str, contents: Any) -> None:
 
 def _doubtful(value: Any) -> bool:
     if not isinstance(value, Tensor):
-        return type(value) is int and value.bit_length() > _LONGEST_INT or type(value) is tuple and tuple in map(type, value)
+        if type(value) in (tuple, set):
+            return any(type(part) is tuple or _doubtful(part) for part in value)
+        if isinstance(value, (torch.UntypedStorage, torch.TypedStorage)):
+            return True
+        return type(value) is int and value.bit_length() > _LONGEST_INT
     if not _dense(value) or not _dtype_comes_back(value.dtype):
         return True
     size = value.untyped_storage().nbytes()
@@ -169,7 +179,7 @@ def _find_fault(contents: Any) -> None:
         what, cure = f"{type(value).__module__}.{type(value).__qualname__}", "its state dict, or plain values"
         if isinstance(value, Tensor):
             what, cure = f"a {type(value).__name__} ({value.layout}, {value.dtype}, {value.device})", "what it is made of"
-        elif what.startswith("numpy."):
+        elif what.startswith("numpy.") and hasattr(value, "ndim") and hasattr(value, "item"):
             cure = "torch.from_numpy(value)" if value.ndim else f"{type(value.item()).__name__}(value)"
         raise TypeError(f"Got {what} at {key}; wanted tensors, numbers and strings in dicts and lists. Save {cure}.")
 
@@ -187,10 +197,9 @@ def _comes_back(value: Any) -> bool:
     file = io.BytesIO()
     try:
         torch.save(value, file)
-        _read(file, "")
+        return type(_read(file, "")) is type(value)
     except Exception:
         return False
-    return True
 
 
 def _one_line(error: BaseException) -> str:
@@ -198,12 +207,12 @@ def _one_line(error: BaseException) -> str:
     return words if " " in words else f"{type(error).__name__} {words}".strip()
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    """torch's writer hides a full disk and Control-C behind an error of its own; this is what came first."""
+def _first_cause(error: BaseException, outer: BaseException | None) -> BaseException:
+    """torch's writer hides a full disk and Control-C behind an error of its own; this is what came first, after `outer`."""
     cause: BaseException | None = error
-    while isinstance(cause, Exception) and not isinstance(cause, (OSError, CheckpointError)):
+    while isinstance(cause, Exception) and cause is not outer and not isinstance(cause, (OSError, CheckpointError)):
         cause = cause.__context__
-    return cause or error
+    return cause if cause and cause is not outer else error
 
 
 def _flush_folder(folder: Path) -> None:

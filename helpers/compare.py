@@ -123,7 +123,10 @@ def same_storage(one: Tensor, other: Tensor) -> bool:
 
 
 def _mappings(source: Mapping[str, Any], target: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Target key → source key, once for each of the mappings that explain the most keys and do so most simply."""
+    """Target key → source key, once for each of the mappings that explain the most keys and do so most simply.
+
+    That one module has another name, beside others that match, is explained as well by its being another module.
+    """
     names = _names(source), _names(target)
     shared = [commonprefix([path for path, _ in side.values()]) for side in names]
     peeled = [{key: (path[len(part) :], rest) for key, (path, rest) in side.items()} for side, part in zip(names, shared)]
@@ -140,7 +143,10 @@ def _mappings(source: Mapping[str, Any], target: Mapping[str, Any]) -> list[dict
                 if rank == best and mapping not in found:
                     found.append(mapping)
     explained = {key for mapping in found for key in mapping} - identity.keys()
-    return found if 2 * len(explained) >= most - len(identity) else [identity]
+    if 2 * len(explained) < most - len(identity):
+        return [identity]
+    alone = identity and best[1] == -2 and len({key.rpartition(".")[0] for key in explained}) == 1
+    return [*found, identity] if alone else found
 
 
 def _names(state: Mapping[str, Any]) -> Names:

@@ -6,6 +6,7 @@ Formats: PKWARE's APPNOTE for the zip, the README of safetensors for its header.
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import stat
 import zipfile
@@ -44,7 +45,8 @@ KINDS = {
     "missing": "not there",
 } | {kind: f"a {kind} archive; unpack it first" for kind in ("gzip", "tar", "xz", "bzip2", "zstd", "7z", "rar")}
 _STARTS = {
-    b"PK": "zip",
+    b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",
     b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19": "old torch",
     b"version https://git-lfs": "LFS pointer",
     b"\x89HDF": "HDF5",
@@ -52,13 +54,24 @@ _STARTS = {
     b"\x93NUMPY": "npy",
     b"\x1f\x8b": "gzip",
     b"\xfd7zXZ": "xz",
-    b"BZh": "bzip2",
+    b"BZh91AY&SY": "bzip2",
     b"(\xb5/\xfd": "zstd",
     b"7z\xbc\xaf": "7z",
     b"Rar!": "rar",
 }
 _PROBE, _LONGEST_HEADER, _CHUNK = 512, 1 << 24, 1 << 20
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError, OverflowError)
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    KeyError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
 
 
 @dataclass(frozen=True)
@@ -123,7 +136,7 @@ def header_of(file: BinaryIO, name: str) -> Header:
     if kind == "zip":
         try:
             archive = zipfile.ZipFile(file)
-        except _ZIP_ERRORS:
+        except ZIP_ERRORS:
             return Header(name, "cut zip", size)
         entries = tuple(Entry(one.filename, one.file_size) for one in archive.infolist())
         if not any(one.CRC for one in archive.infolist()):
@@ -132,8 +145,11 @@ def header_of(file: BinaryIO, name: str) -> Header:
         return Header(name, _zip_kind([entry.name for entry in entries]), size, entries, archive)
     if not kind and start[8:9] == b"{":
         entries, end = _tensors(file, int.from_bytes(start[:8], "little"), size)
-        kind = "" if end is None else "safetensors" if end <= size else "cut safetensors"
-        return Header(name, kind or "unknown", size, entries)
+        if end is not None:
+            return Header(name, "safetensors" if end <= size else "cut safetensors", size, entries)
+    if not start.strip(b"\0") and size > _PROBE:
+        file.seek(-_PROBE, os.SEEK_END)
+        start = file.read()
     return Header(name, kind or _kind_of(start), size)
 
 
@@ -145,10 +161,10 @@ def _kind_of(start: bytes) -> str:
         return "pickle"
     if start[257:262] == b"ustar":
         return "tar"
-    if words[:1] == b"<":
+    if words[:14].lower().startswith((b"<!doctype html", b"<html")):
         return "web page"
     if words[:1] in (b"{", b"["):
-        return "index" if b'"weight_map"' in words or b'"metadata"' in words else "JSON"
+        return "index" if b'"weight_map"' in words else "JSON"
     return "unknown" if any(byte < 32 and byte not in b"\t\r\n\f\x1b" for byte in start) else "text"
 
 
@@ -186,6 +202,6 @@ def first_damaged(archive: zipfile.ZipFile, report: Callable[[int], object] = la
             with archive.open(entry) as stream:
                 while piece := stream.read(_CHUNK):
                     report(len(piece))
-        except _ZIP_ERRORS:
+        except ZIP_ERRORS:
             return entry.filename
     return None

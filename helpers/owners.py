@@ -17,6 +17,8 @@ _ANOTHER = "it was saved by another kind of"
 
 def restore(contents: Any, into: Mapping[str, Any]) -> None:
     """Gives each named part of `contents` to its owner. Raises ValueError, in one sentence, and all owners are as before."""
+    if not isinstance(into, Mapping):
+        raise ValueError(f"Got {type(into).__name__} to load into; wanted a dict such as {{'model': model}}.")
     missing = [name for name in into if not isinstance(contents, Mapping) or name not in contents]
     if missing:
         came = ", ".join(map(str, contents)) if isinstance(contents, Mapping) else type(contents).__name__
@@ -27,15 +29,22 @@ def restore(contents: Any, into: Mapping[str, Any]) -> None:
         for name in into:
             _require_room(into[name])
             put_back.append(_keeper(into[name]))
-        for name in into:
+        for name in sorted(into, key=lambda name: isinstance(into[name], torch.Generator)):
             _give(into[name], contents[name])
     except BaseException as error:
-        for put in put_back:
-            put()
+        failed = [str(problem) for put in put_back if (problem := _tried(put))]
         if not isinstance(error, Exception):
             raise
-        words = " ".join(str(error).split()).rstrip(".")
+        words = " ".join([*str(error).split(), *failed]).rstrip(".")
         raise ValueError(f"{name} does not fit: {words if ' ' in words else f'{type(error).__name__} {words}'}.") from error
+
+
+def _tried(put: Callable[[], object]) -> Exception | None:
+    try:
+        put()
+    except Exception as error:
+        return error
+    return None
 
 
 def _tensors(owner: Any) -> list[Tensor]:
@@ -59,31 +68,53 @@ def _keeper(owner: Any) -> Callable[[], object]:
         return lambda: owner.set_state(state)
     if isinstance(owner, nn.Module):
         return _keep_module(owner)
-    if not isinstance(owner, (optim.Optimizer, LRScheduler, torch.amp.GradScaler)):
+    attributes, before, inner = dict(vars(owner)), None, []
+    if isinstance(owner, optim.Optimizer):
+        memo = {id(value): value for value in [owner, *_tensors(owner)]}
+        attributes |= {name: copy.deepcopy(attributes[name], memo) for name in ("state", "param_groups", "defaults")}
+    elif isinstance(owner, LRScheduler):
+        listed = [part for value in attributes.values() if isinstance(value, list) for part in value]
+        inner = [_keeper(part) for part in listed if isinstance(part, LRScheduler) or callable(part) and vars(part)]
+    elif isinstance(owner, torch.amp.GradScaler):
+        attributes = copy.deepcopy(attributes)
+    elif hasattr(owner, "state_dict"):
         before = copy.deepcopy(owner.state_dict())
-        return lambda: owner.load_state_dict(before)
-    pointed = [owner, getattr(owner, "optimizer", owner), *_tensors(owner)]
-    attributes = copy.deepcopy(vars(owner), {id(value): value for value in pointed})
 
     def put() -> None:
         vars(owner).clear()
         vars(owner).update(attributes)
+        for part in inner:
+            part()
+        if before is not None:
+            owner.load_state_dict(before)
 
     return put
 
 
 def _keep_module(owner: nn.Module) -> Callable[[], object]:
     kept = [(tensor, tensor.detach(), tensor.detach().clone()) for tensor in _tensors(owner)]
-    extra = [(module, copy.deepcopy(module.get_extra_state())) for module in owner.modules()
-             if type(module).get_extra_state is not nn.Module.get_extra_state]  # fmt: skip
+    modules = [
+        (vars(part), {name: copy.copy(value) if isinstance(value, dict) else value for name, value in vars(part).items()})
+        for part in owner.modules()
+    ]
+    extra = [(part, copy.deepcopy(part.get_extra_state())) for part in owner.modules()
+             if type(part).get_extra_state is not nn.Module.get_extra_state]  # fmt: skip
 
     @torch.no_grad()
     def put() -> None:
+        for attributes, before in modules:
+            for name, value in before.items():
+                if isinstance(attributes.get(name), dict):
+                    attributes[name].clear()
+                    attributes[name].update(value)
+                else:
+                    attributes[name] = value
         for tensor, window, values in kept:
-            window.copy_(values)
+            if not torch.equal(window, values):
+                window.copy_(values)
             tensor.data = window
-        for module, state in extra:
-            module.set_extra_state(state)
+        for part, state in extra:
+            part.set_extra_state(state)
 
     return put
 
@@ -104,8 +135,9 @@ def _give(owner: Any, part: Any) -> None:
         _require_kind(owner, wanted)
     else:
         if isinstance(owner, LRScheduler):
-            lacking = [name for name in owner.state_dict() if not name.startswith("_") and name not in part]
-            if lacking:
+            own = owner.state_dict()
+            lacking = [name for name in own if not name.startswith("_") and name not in part]
+            if lacking and set(part) - set(own) - {"verbose"}:
                 raise ValueError(f"{_ANOTHER} scheduler, without {', '.join(lacking)}")
         owner.load_state_dict(copy.deepcopy(part))
 
@@ -129,15 +161,17 @@ def _require_kind(optimizer: optim.Optimizer, wanted: list[set[str]]) -> None:
 def _first_state(optimizer: optim.Optimizer, group: Mapping[str, Any], dim: int) -> dict[str, bool]:
     """What one step of a new optimizer of this kind leaves for a parameter of `dim` dimensions: name → shaped like it.
 
-    Empty if it can not be tried, as where a class wants other arguments or sparse gradients.
+    Empty if it can not be tried, as for a class that is not torch's, or sparse gradients.
     """
     scratch = nn.Parameter(torch.zeros(tuple(range(2, 2 + dim))))
     scratch.grad = torch.zeros_like(scratch)
     kind: Any = type(optimizer)
+    if not kind.__module__.startswith("torch.optim."):
+        return {}
     try:
         new = kind([scratch])
         new.param_groups[0].update({name: value for name, value in group.items() if name != "params"}, capturable=False)
-        new.step(lambda: torch.zeros(()))
+        getattr(kind.step, "__wrapped__", kind.step)(new, lambda: torch.zeros(()))
     except Exception:
         return {}
     return {

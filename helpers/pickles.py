@@ -11,32 +11,61 @@ import zipfile
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from helpers.files import Header, header_of
+from helpers.files import ZIP_ERRORS, Header, header_of
 
 SAFE = re.compile(
     r"collections\.(OrderedDict|Counter)|builtins\.(set|complex)|torch\.(Size|device|serialization\._get_layout)|"
     r"torch\.nn\.parameter\.Parameter|torch\._utils\._rebuild_(parameter|(sparse_|q|nested_)?tensor(_v[23])?)|"
-    r"torch\.(\w+\.)?\w*Storage|torch\.(per_\w+|bool|(b?float|complex|q?u?int|bits)\d\w*)"
+    r"torch\.(\w+\.)?\w*Storage|torch\.(per_tensor_\w+|bool|(b?float|complex|q?u?int|bits)\d\w*)"
 )
+_NUMPY = re.compile(r"numpy\.(_?core\.multiarray\.(scalar|_reconstruct)|dtype|ndarray|dtypes\.\w+)")
 _MULTIPLIES = re.compile(
-    r"torch\.(_utils|_tensor|nested|distributed\.tensor|_dynamo)\..*|torch\.(\w+\.)?\w*Tensor|.*(encode|array)"
+    r"torch\._utils\._rebuild_\w+|torch\._tensor\._rebuild_from_type_v2|torch\.(\w+\.)?\w*Tensor|torch\.per_channel_\w+|"
+    r"torch\.(nested|distributed\.tensor|distributed\.device_mesh|_dynamo\.decorators)\.[.\w]*|_codecs\.encode|builtins\.bytearray"
 )
-_MOST_NESTED, _OLD_PICKLES = 10_000, 5
+_HARMLESS = re.compile(
+    r"argparse\.Namespace|types\.SimpleNamespace|collections\.(defaultdict|deque)|pathlib\.\w*Path|datetime\.\w+|"
+    r"builtins\.(frozenset|range|slice|list|dict|tuple|int|float|str)|torch\.torch_version\.TorchVersion"
+)
+_MOST_NESTED, _MOST_COPIED, _OLD_PICKLES = 30_000, 100_000, 5
+_FRIENDLY = (
+    (_NUMPY, "holds a NumPy value ({}). Load it once in torch.serialization.safe_globals; save float(value)."),
+    (_HARMLESS, "holds {}. Load it once in torch.serialization.safe_globals; save plain values in its place."),
+    (_MULTIPLIES, "calls {}, which can take any memory. If it is your own, torch.load(path, weights_only=True) reads it."),
+)
+_ENDS, _FOLDER = 98, 0x10
+_COPIERS = ("builtins.set", "collections.OrderedDict", "collections.Counter", "torch.Size")
 
 
 @dataclass(frozen=True)
 class Program:
-    """A pickle, read and never run: the names that it asks to import, in order, and how many tuples its largest holds."""
+    """A pickle, read and never run.
+
+    `names` are what it asks to import, in order; `nested` is how many values hang in its largest tuple of tuples, `copied` how
+    many it hands to calls or hashes as keys beyond its instructions; `computed` says that a call copies what a call made.
+    """
 
     names: tuple[str, ...]
-    nested: int
+    nested: int = 0
+    copied: int = 0
+    computed: bool = False
 
 
-_MANY = 1 << 30
+class _Name(str):
+    """Something that a pickle imports, on its stack."""
+
+
+class _Holding(int):
+    """The weight of a tuple that holds what a call made."""
+
+
+_MANY, _MADE = 1 << 30, object()
 _PUTS, _GETS = {"LONG_BINPUT", "BINPUT", "MEMOIZE", "PUT"}, {"BINGET", "LONG_BINGET", "GET"}
 _TUPLES, _ASKS = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}, {"GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}
+_HOLDERS, _FILLS = {"EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET"}, {"APPEND", "APPENDS", "ADDITEMS", "SETITEM", "SETITEMS"}
+_CALLS = {"REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ", "INST"}
 _CONSTANTS = {code.name for code in pickletools.opcodes if not code.stack_before and len(code.stack_after) == 1}
-_CONSTANTS -= {"MARK", *_GETS, *_ASKS}
+_CONSTANTS -= {"MARK", *_GETS, *_ASKS, *_HOLDERS}
 _UNTIL_MARK = {
     code.name: code.stack_before.index(pickletools.markobject)
     for code in pickletools.opcodes
@@ -45,20 +74,36 @@ _UNTIL_MARK = {
 
 
 def read_program(pickled: bytes | BinaryIO) -> Program:
-    """Reads a pickle up to its end, and runs nothing.
-
-    Of each value only its place on the stack is known, of a string itself, of a tuple how many it holds. Raises ValueError
-    if it is no pickle.
-    """
-    stack: list[Any] = []
-    marks: list[int] = []
-    memo: dict[int, Any] = {}
-    names: dict[str, None] = {}
-    nested = 0
+    """Reads a pickle up to its end, and runs nothing. Raises ValueError if it is no pickle."""
+    machine = _Machine()
     try:
-        argument: Any
-        for opcode, argument, _ in pickletools.genops(pickled):
-            name, value = opcode.name, argument
+        machine.read(pickled)
+    except (IndexError, KeyError, TypeError, OverflowError, MemoryError) as error:
+        raise ValueError(f"its pickle is broken ({type(error).__name__})") from error
+    copied = max(0, machine.copied - 10 * machine.steps)
+    return Program(tuple(machine.names), machine.nested, copied, machine.computed)
+
+
+class _Machine:
+    """The stack of a pickle's interpreter, on which a value is only its weight: how many values hang in it.
+
+    A tuple is its weight, a container a list of one weight, a string itself, what a call makes `_MADE`, all else None.
+    """
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.names: dict[str, None] = {}
+        self.nested = self.copied = self.steps = 0
+        self.computed = False
+
+    def read(self, pickled: bytes | BinaryIO) -> None:
+        """One instruction after the other."""
+        stack, marks = self.stack, self.marks
+        memo: dict[int, Any] = {}
+        value: Any
+        for opcode, value, _ in pickletools.genops(pickled):
+            name = opcode.name
             if name in _PUTS:
                 memo[len(memo) if name == "MEMOIZE" else value] = stack[-1]
             elif name in _GETS:
@@ -67,23 +112,47 @@ def read_program(pickled: bytes | BinaryIO) -> Program:
                 stack.append(value if type(value) is str else None)
             elif name == "MARK":
                 marks.append(len(stack))
+            elif name in _HOLDERS:
+                stack.append([1])
             else:
-                taken = _UNTIL_MARK.get(name)
-                start = len(stack) - len(opcode.stack_before) if taken is None else marks.pop() - taken
-                if start < 0:
-                    raise IndexError
-                items = stack[start:]
-                del stack[start:]
-                if name in _TUPLES:
-                    stack.append(min(_MANY, 1 + sum(item for item in items if type(item) is int)))
-                    nested = max(nested, stack[-1])
-                    continue
-                if name in _ASKS:
-                    names[_asked(name, value, items)] = None
-                stack.extend([items[0] if name == "DUP" else None] * len(opcode.stack_after))
-    except (IndexError, KeyError, TypeError, OverflowError, MemoryError) as error:
-        raise ValueError(f"its pickle is broken ({type(error).__name__})") from error
-    return Program(tuple(names), nested)
+                self.steps += 1
+                self.step(name, value, self.taken(name, len(opcode.stack_before)), len(opcode.stack_after))
+
+    def taken(self, name: str, count: int) -> list[Any]:
+        """What an instruction takes off the stack."""
+        before = _UNTIL_MARK.get(name)
+        start = len(self.stack) - count if before is None else self.marks.pop() - before
+        if start < 0:
+            raise IndexError
+        items = self.stack[start:]
+        del self.stack[start:]
+        return items
+
+    def step(self, name: str, value: Any, items: list[Any], given: int) -> None:
+        """An instruction that takes values and leaves others."""
+        if name in _TUPLES:
+            weight = min(_MANY, 1 + sum(map(_weight, items)))
+            if any(isinstance(item, int) for item in items):
+                self.nested = max(self.nested, weight)
+            self.stack.append(_Holding(weight) if _MADE in items else weight)
+        elif name in _FILLS:
+            if type(items[0]) is list:
+                items[0][0] = min(_MANY, items[0][0] + sum(map(_weight, items[1:])))
+            keys = items[1::2] if name.startswith("SETITEM") else []
+            self.copied += sum(key for key in keys if isinstance(key, int))
+            self.stack.append(items[0])
+        elif name in _ASKS:
+            self.names[asked := _Name(_asked(name, value, items))] = None
+            self.stack.append(asked)
+        else:
+            if name in _CALLS and len(items) > 1:
+                self.copied += _weight(items[1])
+                self.computed |= items[0] in _COPIERS and type(items[1]) is _Holding
+            self.stack.extend([items[0] if name == "DUP" else _MADE if name in _CALLS else None] * given)
+
+
+def _weight(item: Any) -> int:
+    return item if isinstance(item, int) else item[0] if type(item) is list else 1
 
 
 def _asked(name: str, value: Any, items: list[Any]) -> str:
@@ -101,12 +170,26 @@ def programs(header: Header, file: BinaryIO) -> list[Program]:
         file.seek(0)
         return [read_program(file) for _ in range(_OLD_PICKLES)]
     listed = header.archive.infolist()
-    stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in listed)
-    distinct = len({entry.filename for entry in listed}) == len(listed)
+    stored = all(entry.compress_type == zipfile.ZIP_STORED and not entry.external_attr & _FOLDER for entry in listed)
+    distinct = len({entry.filename.lower() for entry in listed}) == len(listed)
     first = min(entry.header_offset for entry in listed)
     if not stored or not distinct or first or sum(entry.file_size for entry in listed) > header.size:
-        raise ValueError("its entries are not as torch.save writes them")
+        raise ValueError("its entries are compressed, or not as torch.save writes them")
+    if not _one_directory(header, file):
+        raise ValueError("it has more than one table of contents")
     return [read_program(program_of(header))]
+
+
+def _one_directory(header: Header, file: BinaryIO) -> bool:
+    """Whether the zip's end points to the table of contents that Python found, so that torch reads the same one."""
+    file.seek(max(0, header.size - _ENDS))
+    ends = file.read().rjust(_ENDS, b"\0")
+    start = int.from_bytes(ends[-6:-2], "little")
+    if start == 0xFFFFFFFF:
+        start = (
+            int.from_bytes(ends[-50:-42], "little") if int.from_bytes(ends[-34:-26], "little") == header.size - _ENDS else -1
+        )
+    return ends[-22:-18] == b"PK\5\6" and start == getattr(header.archive, "start_dir", None)
 
 
 def program_of(header: Header) -> bytes:
@@ -122,15 +205,17 @@ def refusal(program: Program) -> str | None:
     Refused are names that can run code, and what `weights_only=True` lets pass although it can fill the memory or never end:
     calls that multiply what they are given, and tuples of tuples, which are hashed as they unfold.
     """
-    name = next((name for name in program.names if not SAFE.fullmatch(name)), None)
-    if name is None:
-        nested = f"holds {program.nested} tuples in one, which no checkpoint needs."
-        return nested if program.nested > _MOST_NESTED else None
-    if name.startswith("numpy"):
-        return f"holds a NumPy value ({name}). Load it once inside torch.serialization.safe_globals, and save float(value)."
-    if _MULTIPLIES.fullmatch(name):
-        return f"calls {name}, which can take any memory. If it is your own, torch.load(path, weights_only=True) reads it."
-    return f"asks to import {name}, which can run code. It was not loaded: do not trust where it came from."
+    refused = [name for name in program.names if not SAFE.fullmatch(name)]
+    for known, words in _FRIENDLY:
+        if refused and all(any(kind.fullmatch(name) for kind, _ in _FRIENDLY) for name in refused):
+            name = next((name for name in refused if known.fullmatch(name)), None)
+            if name:
+                return words.format(name)
+    if refused:
+        return f"asks to import {refused[0]}, which can run code. It was not loaded: do not trust where it came from."
+    if program.computed or program.copied > _MOST_COPIED:
+        return "copies the same values again and again, which can fill the memory."
+    return f"holds {program.nested} values in a tuple of tuples." if program.nested > _MOST_NESTED else None
 
 
 def safe_header(file: BinaryIO, name: str) -> Header:
@@ -143,7 +228,7 @@ def safe_header(file: BinaryIO, name: str) -> Header:
         raise ValueError(header.words)
     try:
         words = next(filter(None, map(refusal, programs(header, file))), None)
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+    except ZIP_ERRORS as error:
         words = f"is damaged or no checkpoint: {' '.join(str(error).split())}."
     if words:
         raise ValueError(f"{name!r} {words}")

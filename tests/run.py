@@ -1,6 +1,6 @@
 """Runs every test, layer by layer, and says at the end what passed. `make test` calls it.
 
-Two layers run at a time: those that compute one after the other, beside those that mostly wait for a server or a browser.
+Two layers run at a time: one that computes beside one that mostly waits for a server or a browser, as long as there are both.
 With names as arguments only those layers run: `python tests/run.py browser class`. `make check` runs `quick`: what a small
 change needs.
 """
@@ -30,7 +30,7 @@ NBVAL = [
     *("-n", "2", "--dist", "loadscope", "-p", "no:cacheprovider"),
 ]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-PRINTING = threading.Lock()
+PRINTING, CHOOSING = threading.Lock(), threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,30 @@ def run(name: str, layer: Layer) -> tuple[str, int, float]:
     return name, next(filter(None, codes), 0), time.monotonic() - start
 
 
+def taken(left: list[tuple[str, Layer]], waits: bool) -> tuple[str, Layer] | None:
+    """The next layer, taken off the list: one that waits, or computes, as asked, else whatever is left."""
+    with CHOOSING:
+        item = next((item for item in left if item[1].waits == waits), next(reversed(left), None))
+        if item:
+            left.remove(item)
+    return item
+
+
 def main(wanted: list[str]) -> int:
     """Runs the layers of these names, or all, or the quick ones; 0 if all of them passed."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as lanes:
         write_variants(ROOT / "notebooks", Path(folder))
         known = quick(Path(folder)) if wanted == ["quick"] else layers(Path(folder))
         chosen = known if wanted == ["quick"] else {name: known[name] for name in wanted or known}
-        split = [[item for item in chosen.items() if item[1].waits == waits] for waits in (False, True)]
-        both = lanes.map(lambda lane: [run(*item) for item in lane], split)
-        results = [result for lane in both for result in lane]
+        left = [*chosen.items()]
+
+        def lane(waits: bool) -> list[tuple[str, int, float]]:
+            done = []
+            while item := taken(left, waits):
+                done.append(run(*item))
+            return done
+
+        results = [result for both in lanes.map(lane, (False, True)) for result in both]
     for name, code, seconds in results:
         print(f"{'passed' if code == 0 else 'FAILED'}  {seconds:5.0f} s  {name}")
     return int(any(code for _, code, _ in results) or not results)

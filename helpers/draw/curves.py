@@ -31,6 +31,7 @@ def curves(title: str, series: Mapping[str, Sequence[float]], *, across: str, up
     axes = _axes()
     for line in list(axes.lines):
         line.remove()
+    series = {name: [float(value) for value in values] for name, values in series.items()}
     names = {name: f"{name}{_gaps(values)}" for name, values in list(series.items())[:MOST_CURVES]}
     drawn = ""
     for k, (name, words) in enumerate(names.items()):
@@ -67,6 +68,7 @@ def _axes() -> Axes:
     axes = Figure(figsize=(9, 3.4)).add_axes((0.09, 0.17, 0.65, 0.76))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_label_text("", fontsize=14, color=svg.INK)
+        axis.label.set_parse_math(False)
         axis.set_major_locator(MaxNLocator(5, integer=axis is axes.xaxis))
     axes.tick_params(labelsize=13, colors=svg.INK)
     axes.spines[["top", "right"]].set_visible(False)

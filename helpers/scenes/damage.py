@@ -177,4 +177,4 @@ def promises() -> Picture:
     silent = {name: [damage for damage in DAMAGES if marks[damage][k] == "wrong"] for k, name in enumerate(LOADERS)}
     best = min(silent, key=lambda name: len(silent[name]))
     where = " and ".join(silent[best])
-    return draw.table(f"{best}: silently wrong only at '{where}'", ["damage", *LOADERS], rows)
+    return draw.table(f"{best} misses only: {where}", ["damage", *LOADERS], rows)

@@ -83,6 +83,13 @@ def _doubled(levels: int, wide: int = 2) -> bytes:
     return b")q\x00" + b"".join(b"(" + wide * (b"h" + bytes([k])) + b"tq" + bytes([k + 1]) for k in range(levels))
 
 
+FLOAT = (
+    b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ"
+    b"K\x00\x8a\x04\x00\x87\x93\x03\x85K\x00\x85\x89ccollections\nOrderedDict\n)RtR"
+)
+LONG = b"(" + 50_000 * b"K\x01" + b"tq\x01"
+
+
 def _call(name: str, *arguments: str) -> bytes:
     pushed = b"".join(b"X" + struct.pack("<I", len(a.encode())) + a.encode() for a in arguments)
     return b"c" + name.replace(" ", "\n").encode() + b"\n(" + pushed + b"tR"
@@ -138,6 +145,12 @@ def pickles(marker: Path) -> dict[str, bytes]:
         "tuples of tuples in a set": b"\x80\x02cbuiltins\nset\n](" + _doubled(60) + b"e\x85R.",
         "tuples of tuples, wide": b"\x80\x02}" + _doubled(6, 1_000) + b"K\x01s.",
         "a tuple as deep as a well": b"\x80\x02})" + 1_000_000 * b"\x85" + b"K\x01s.",
+        "a set of what a call made": b"\x80\x02cbuiltins\nset\n" + FLOAT + b"\x85R.",
+        "a size of what a call made": b"\x80\x02ctorch\nSize\n" + FLOAT + b"\x85R.",
+        "many sets of one list": b"\x80\x02](](" + 50_000 * b"K\x01" + b"eq\x01" + 400 * b"cbuiltins\nset\nh\x01\x85R" + b"e.",
+        "many sizes of one tuple": b"\x80\x02](" + LONG + 400 * b"ctorch\nSize\nh\x01\x85R" + b"e.",
+        "a long key again and again": b"\x80\x02}(" + LONG + b"K\x01" + 30_000 * b"h\x01K\x01" + b"u.",
+        "scales per channel": b"\x80\x02ctorch\nper_channel_affine\n.",
         "a stack that is empty": b"\x80\x02\x86.",
         "a mark that is not there": b"\x80\x02t.",
         "a memo that is empty": b"\x80\x02h\x07.",
@@ -185,10 +198,28 @@ def hostile(folder: Path, marker: Path) -> dict[str, Path]:
         front = folder / f"front-{len(made)}.pth"
         front.write_bytes(_old(pickles(marker)[name]) + (folder / "honest.pth").read_bytes())
         made[f"{name} in front of an honest zip"] = front
+    bad, good = pickles(marker)["hex bomb"], pickles(marker)["tuples of tuples as a key"]
+    for name, program in (("a refused name", bad), ("tuples of tuples", good)):
+        for first in (True, False):
+            pair = [("dAtA.pKl", program), ("data.pkl", b"\x80\x02}.")]
+            entries = dict(pair if first else pair[::-1]) | {"byteorder": b"little", "version": b"3\n"}
+            made[f"{name} in another case, {first}"] = packed(folder / f"case-{len(made)}.pth", entries)
+    made["two tables of contents"] = _two_tables(folder / "tables.pth", bad)
     os.mkfifo(folder / "fifo.pth")
     made["a FIFO"], made["a device"] = folder / "fifo.pth", folder / "zero.pth"
     made["a device"].symlink_to("/dev/zero")
     return made
+
+
+def _two_tables(path: Path, program: bytes) -> Path:
+    """A zip in whose comment lies a second table of contents, to which its end points."""
+    tails = {"data.pkl": program, "byteorder": b"little", "version": b"3\n"}, {"data.pkl": b"\x80\x02}."}
+    one, other = (packed(path, entries).read_bytes() for entries in tails)
+    ends = one.rindex(b"PK\5\6"), other.rindex(b"PK\5\6")
+    _, size, offset = struct.unpack("<HII", one[ends[0] + 10 : ends[0] + 20])
+    end = other[ends[1] : ends[1] + 16] + struct.pack("<IH", ends[1] + 22, size)
+    path.write_bytes(other[: ends[1]] + end + one[offset : offset + size])
+    return path
 
 
 def _old(program: bytes) -> bytes:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import resource
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
 from corpus import contents, equal, hostile, in_a_child, raw
-from helpers import checkpoint, files, pickles
+from helpers import checkpoint, describe, files, pickles
 from helpers.checkpoint import CheckpointError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*carries no checksums")
@@ -77,6 +78,19 @@ def test_each_tensor_of_many_is_named(tmp_path):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         with pytest.raises(CheckpointError, match=f"the numbers of {key} differ"):
             checkpoint.load(path)
+
+
+def test_every_bit_of_the_headers(tmp_path):
+    values = {"v": torch.arange(5.0)}
+    whole = by_torch(tmp_path / "g.pth", values).read_bytes()
+    for at in [*range(100), *range(whole.index(b"PK\1\2"), len(whole))]:
+        for bit in range(8):
+            data = bytearray(whole)
+            data[at] ^= 1 << bit
+            (tmp_path / "g.pth").write_bytes(data)
+            assert outcome(tmp_path / "g.pth", values) != "wrong"
+            with suppress(ValueError):
+                describe.read_file(tmp_path / "g.pth")
 
 
 def test_three_hundred_truncations(corpus, tmp_path):
@@ -165,6 +179,10 @@ def test_do_not_trust_is_kept_for_what_can_run_code(tmp_path):
     marker = tmp_path / "was here"
     for name in ("os.system", "builtins.eval", "a class of the stranger's", "torch.load", "by name from the stack"):
         assert "do not trust" in pickles.refusal(pickles.read_program(made_by(name, marker))), name
+    assert "do not trust" in pickles.refusal(pickles.Program(("numpy.dtype", "os.system")))
+    assert "do not trust" in pickles.refusal(pickles.Program(("numpy.testing._private.utils.runstring",)))
+    for name in ("argparse.Namespace", "collections.defaultdict", "pathlib.PosixPath", "torch.torch_version.TorchVersion"):
+        assert f"holds {name}. Load it once" in pickles.refusal(pickles.Program((name,)))
     for name in ("codecs.encode", "numpy scalar", "a tensor of another device", "a subclass", "bytearray bomb"):
         words = pickles.refusal(pickles.read_program(made_by(name, marker)))
         assert words and "do not trust" not in words, name

@@ -125,6 +125,12 @@ class Tree(dict):
         ({numpy.float64(2): 2}, "Got numpy.float64 at the top, as a key"),
         ({"t": Tree(a=1)}, "Got .*Tree at t"),
         ({"i": [1, 10**700]}, "Got builtins.int at i.1"),
+        ({10**700: 1}, "Got builtins.int at the top, as a key"),
+        ({"a": {10**700}}, "Got builtins.set at a"),
+        ({"a": {(10**700, 1): 1}}, "Got builtins.tuple at a, as a key"),
+        ({"s": torch.arange(3).untyped_storage()}, "Got torch.storage.UntypedStorage at s"),
+        ({"r": numpy.random.RandomState()}, "Got numpy.random.mtrand.RandomState at r"),
+        ({"d": numpy.dtype("f4")}, "Got numpy.*dtype.* at d"),
         ({"w": labelled(torch.ones(1))}, "Got a Tensor .* at w; .*what it is made of"),
         ({"w": labelled(nn.Parameter(torch.ones(1)))}, "Got a Parameter .* at w; .*what it is made of"),
         ({"w": torch.empty(2, dtype=torch.uint3)}, "Got a Tensor .*uint3.* at w"),
@@ -137,6 +143,23 @@ def test_what_can_not_come_back_is_refused(tmp_path, contents, words):
     with pytest.raises(TypeError, match=words):
         checkpoint.save(tmp_path / "run.pth", contents)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("outer", [KeyboardInterrupt("stop"), OSError(28, "full"), CheckpointError("outer")])
+def test_an_error_that_is_being_handled_is_not_blamed(tmp_path, outer):
+    with pytest.raises(TypeError, match="Got builtins.bytes at model"):
+        try:
+            raise outer
+        except BaseException:
+            checkpoint.save(tmp_path / "run.pth", {"model": b"x"})
+
+
+@pytest.mark.parametrize("path", ["a\0b", "/"])
+def test_a_path_that_is_none(path):
+    with pytest.raises(CheckpointError, match="Could not save"):
+        checkpoint.save(path, {})
+    with pytest.raises(CheckpointError):
+        checkpoint.load(path)
 
 
 def test_a_freed_storage_is_refused(tmp_path):

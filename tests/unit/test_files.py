@@ -142,12 +142,12 @@ def test_any_bytes_are_a_program_or_a_value_error(data):
         assert str(error)
 
 
-def test_how_many_tuples_hang_in_one():
+def test_how_many_values_hang_in_a_tuple_of_tuples():
     shared = ()
     for _ in range(5):
         shared = (shared, shared)
-    assert pickles.read_program(pickle.dumps(shared, 2)).nested == 2**5 - 1
-    assert pickles.read_program(pickle.dumps([(1, 2), (3, (4, 5))], 2)).nested == 2
+    assert pickles.read_program(pickle.dumps(shared, 2)).nested == 2**6 - 1
+    assert pickles.read_program(pickle.dumps([(1, 2), (3, (4, 5))], 2)).nested == 5
 
 
 def test_what_weights_only_refuses_is_refused_here_too():
@@ -156,7 +156,7 @@ def test_what_weights_only_refuses_is_refused_here_too():
         file = io.BytesIO()
         torch.save(value, file)
         names = pickles.programs(files.header_of(file, "x"), file)[0].names
-        assert all(map(pickles.SAFE.fullmatch, names)) and pickles.refusal(pickles.Program(names, 1)) is None
+        assert all(map(pickles.SAFE.fullmatch, names)) and pickles.refusal(pickles.Program(names)) is None
         file.seek(0)
         assert torch.serialization.get_unsafe_globals_in_checkpoint(file) == []
 

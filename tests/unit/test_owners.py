@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import threading
 
 import pytest
 import torch
 from torch import nn, optim
 from torch.optim import lr_scheduler
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from corpus import equal
 from helpers import checkpoint, owners
@@ -287,3 +289,84 @@ def test_all_parts_or_none(tmp_path, spoil, words):
 def test_a_list_is_no_checkpoint_for_owners():
     with pytest.raises(ValueError, match="Got a checkpoint of list; wanted model too."):
         owners.restore([1], {"model": nn.Linear(1, 1)})
+
+
+class Average:
+    """An owner of one's own, empty until it is first asked to follow a model."""
+
+    def __init__(self):
+        self.shadow = None
+
+    def state_dict(self):
+        return {} if self.shadow is None else {"shadow": self.shadow}
+
+    def load_state_dict(self, state):
+        self.shadow = state["shadow"]
+
+
+class Growing(nn.Linear):
+    """A module that takes whatever shape is in the file."""
+
+    def __init__(self):
+        super().__init__(2, 2)
+        self.register_buffer("mask", torch.ones(1).expand(4), persistent=False)
+
+    def _load_from_state_dict(self, state, prefix, *rest):
+        self.weight = nn.Parameter(state[f"{prefix}weight"].clone())
+        super()._load_from_state_dict(state, prefix, *rest)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_replaced_is_put_back_whatever_it_is(tmp_path):
+    model, average, growing, lock = nn.Linear(2, 2), Average(), Growing(), threading.Lock()
+    quantised = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(2, 2)), {nn.Linear})
+    other = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(2, 2)), {nn.Linear})
+    optimizer = optim.Adam(model.parameters())
+    optimizer.model, optimizer.lock = model, lock
+    contents = {
+        "average": {"shadow": torch.ones(2)},
+        "growing": {"weight": torch.ones(5, 2), "bias": torch.ones(2)},
+        "quantised": other.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "bad": {},
+    }
+    into = {"average": average, "growing": growing, "quantised": quantised, "optimizer": optimizer, "bad": model}
+    weight, answer = growing.weight, quantised(torch.ones(1, 2))
+    with pytest.raises(ValueError, match="^bad does not fit: .*Missing key"):
+        owners.restore(contents, into)
+    assert average.shadow is None and growing.weight is weight and growing.weight.shape == (2, 2)
+    assert torch.equal(quantised(torch.ones(1, 2)), answer) and optimizer.model is model and optimizer.lock is lock
+    owners.restore({**contents, "bad": model.state_dict()}, into)
+    assert (
+        growing.weight.shape == (5, 2)
+        and average.shadow is contents["average"]["shadow"]
+        or torch.equal(average.shadow, torch.ones(2))
+    )
+
+
+def test_states_of_an_older_torch_fit(tmp_path):
+    _, optimizer = build()
+    plateau = lr_scheduler.ReduceLROnPlateau(optimizer)
+    older = {name: value for name, value in plateau.state_dict().items() if name != "default_min_lr"} | {
+        "verbose": False,
+        "best": 3.0,
+    }
+    owners.restore({"scheduler": older}, {"scheduler": plateau})
+    assert plateau.best == 3.0
+
+
+def test_loading_calls_no_hook_of_the_users():
+    model, optimizer = build(optim.Adam)
+    step(model, optimizer)
+    called = []
+    hook = register_optimizer_step_post_hook(lambda *arguments: called.append(1))
+    try:
+        owners.restore({"optimizer": optimizer.state_dict()}, {"optimizer": build(optim.Adam)[1]})
+    finally:
+        hook.remove()
+    assert not called
+
+
+def test_a_model_in_place_of_a_dict_of_owners():
+    with pytest.raises(ValueError, match="Got Linear to load into; wanted a dict such as {'model': model}."):
+        owners.restore({}, nn.Linear(1, 1))
