@@ -157,11 +157,11 @@ Save the state of each generator, not only its seed.
 
 The shuffle starts again → 7 Position in the data
 shuffle | shuffles like epoch 0 | same order | dataloader position | sampler
-A loader remembers nothing. Save its generator's state and the number of batches done.
+DataLoader remembers nothing. Save its generator's state and the number of batches done.
 
 The scheduler resets my learning rate → 7 The scheduler
 scheduler | base_lrs | lambdalr | lr_lambdas | scheduler reset
-It computes from base_lrs, which it remembers. Change that too.
+LambdaLR computes from base_lrs, which it remembers. Set lr, initial_lr and base_lrs.
 
 Is this file safe? → 8 A file is a program
 safe | stranger | malicious | hostile | pickle virus | module is blocked | blocked
