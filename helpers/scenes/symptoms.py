@@ -97,7 +97,7 @@ A saved slice takes its whole storage with it. clone() before saving.
 
 The checkpoint is three times the model → 3 What it weighs
 three times | 3x | adam checkpoint | twice the size
-Adam keeps two buffers for each parameter.
+Adam keeps two buffers for each parameter that it trains.
 
 KeyError: 'momentum' → 4 What a resume needs
 keyerror: 'momentum' | keyerror momentum | 'momentum'
