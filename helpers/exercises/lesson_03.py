@@ -28,6 +28,14 @@ first_buffer = Prediction(
         Choice("its change, lr times its gradient", "The learning rate comes in later, when the weight is moved."),
     ),
 )
+kept_state = Prediction(
+    "You keep kept = optimizer.state_dict() and train one more step. What do the buffers in kept hold?",
+    (
+        Choice("the sums from before the step", "They would, in a copy: copy.deepcopy(optimizer.state_dict())."),
+        Choice("zeros, until it is loaded again", "Nothing empties them. They are the optimizer's own tensors."),
+        Choice("the sums from after the step", "As with the model's: the tensors in the dict are the live ones.", True),
+    ),
+)
 sixty = Prediction(
     "In the sixty steps, a gradient changes its sign. What does its parameter do then?",
     (
@@ -47,7 +55,11 @@ swapped = Prediction(
 valley = Prediction(
     "Same valley, same learning rate of 0.10, forty steps. Momentum goes from 0.9 to 0. What happens to the crossings?",
     (
-        Choice("fewer crossings", "Without momentum nothing carries the point past the floor.", True),
+        Choice(
+            "fewer crossings",
+            "At this rate a step without momentum ends before the floor. At 0.30 it would jump over it.",
+            True,
+        ),
         Choice("as many: the learning rate decides", "Momentum carries the point past the floor. Take it away, and look."),
         Choice("more: it is less smooth", "Momentum smooths across noisy gradients, but on a slope it overshoots."),
     ),

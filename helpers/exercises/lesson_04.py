@@ -18,8 +18,16 @@ file_format = Prediction(
     "You save a checkpoint and look at the first bytes of the file. What is a .pth?",
     (
         Choice("a format of PyTorch's own", "Rename it to .zip and any archiver opens it."),
-        Choice("a zip", "Raw tensors as entries, and one small pickle that says what they are.", True),
+        Choice("a zip", "Since torch 1.6: raw tensors as entries, and one small pickle that says what they are.", True),
         Choice("one large pickle", "There is a pickle inside, but the numbers are not in it."),
+    ),
+)
+loaded_buffers = Prediction(
+    "You load a checkpoint's optimizer state into an optimizer, and train one step. What does the checkpoint's dict hold now?",
+    (
+        Choice("the buffers from after the step", "The optimizer kept these very tensors, and trains them.", True),
+        Choice("the buffers from before the step", "A model copies what it loads. An optimizer keeps the tensors themselves."),
+        Choice("nothing: the state has moved out of it", "The dict still has its tensors. The optimizer has them too."),
     ),
 )
 ten_rows = Prediction(

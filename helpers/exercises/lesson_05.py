@@ -28,7 +28,7 @@ default_refuses = Prediction(
     (
         Choice("it loads it", "Since torch 2.6 the default is weights_only=True, and a model is more than weights."),
         Choice("it warns, then loads it", "It refuses: unpickling a class can run any code."),
-        Choice("it refuses", "Only tensors and plain Python values pass weights_only=True.", True),
+        Choice("it refuses", "Only tensors, plain Python values and the classes that you allow pass weights_only=True.", True),
     ),
 )
 other_process = Prediction(
@@ -150,8 +150,8 @@ rescue = Exercise(
     "A stand-in class at the old place lets the pickle load; its state dict is all you keep.",
     (
         "The pickle looks up old_project.nets.Net. Put a module of that name into sys.modules.",
-        "types.ModuleType makes one; an empty nn.Module subclass is enough of a Net.",
-        "torch.load(path, weights_only=False).state_dict(), since this file is your own.",
+        "types.ModuleType makes one; an empty nn.Module subclass with __module__ = 'old_project.nets' is enough of a Net.",
+        "with torch.serialization.safe_globals([Net, nn.Linear]): torch.load(path, weights_only=True).state_dict()",
     ),
     _rescue,
 )

@@ -169,7 +169,7 @@ load_parallel = Exercise(
     (
         "The state dict is one entry of the checkpoint.",
         "key.removeprefix('module.') in a dict comprehension.",
-        "Leave strict alone: its default is what proves it.",
+        "Leave strict alone: it says which name is missing or left over.",
     ),
     _load_parallel,
 )

@@ -35,7 +35,9 @@ shuffled = Prediction(
     "A DataLoader shuffles. You stop in the middle of an epoch, and build it again with the same seed. What comes next?",
     (
         Choice("the rows not seen yet", "Nothing remembers which were seen, unless you save it."),
-        Choice("the first rows of epoch 0 again", "A loader has no state dict. Save its generator and how far you came.", True),
+        Choice(
+            "the first rows of epoch 0 again", "DataLoader has no state dict. Save its generator and how far you came.", True
+        ),
         Choice("other rows in a random order", "The same seed gives the same order, from its start."),
     ),
 )
@@ -49,15 +51,15 @@ forgotten_lambda = Prediction(
     ),
 )
 late_lr = Prediction(
-    "After loading everything you set param_groups[0]['lr'] = 0.001. Then scheduler.step(). Which rate counts now?",
+    "After loading everything you set param_groups[0]['lr'] = 0.001. Then you call step() of a LambdaLR. Which rate counts now?",
     (
         Choice("0.001", "LambdaLR computes from base_lrs, which it remembers itself."),
         Choice(
             "the scheduler's, from its own base_lrs",
-            "To start anew, change scheduler.base_lrs too, or build a new scheduler.",
+            "LambdaLR computes from them each time. A new rate goes into base_lrs too, and into initial_lr.",
             True,
         ),
-        Choice("0.001 × the factor", "It would, if base_lrs were read from the group. They were saved."),
+        Choice("0.001 × the factor", "ExponentialLR does that: it multiplies the rate in the group. LambdaLR reads base_lrs."),
     ),
 )
 

@@ -21,18 +21,21 @@ refuses_when = Prediction(
     (
         Choice("it loads the rest and leaves that out", "A file that asks for this is not partly good."),
         Choice(
-            "it raises before anything of the file was called",
-            "Each name is checked as it is read; the call comes later.",
+            "it raises before os.system is called",
+            "Each name is checked as it is read, before its call. Calls that are on the list, and came earlier, were made.",
             True,
         ),
         Choice("it runs it in a sandbox", "There is no sandbox. The name is refused."),
     ),
 )
 safe_option = Prediction(
-    "Your own old checkpoint holds best = np.float64(0.5), and is refused. The message offers two ways. Which do you take?",
+    "Your own old checkpoint holds best = np.float64(0.5), and is refused. What do you do?",
     (
-        Choice("weights_only=False: it is my file", "Is it still, after a download, a shared disk, a colleague?"),
-        Choice("allow exactly the names that it asks for, once", "Then save float(best), and never need it again.", True),
+        Choice(
+            "weights_only=False: it is my file",
+            "A number needs no such power. Is it still your file, after a download or a shared disk?",
+        ),
+        Choice("allow the names that it asks for, for this load", "Then save float(best), and never need it again.", True),
         Choice("allow them for the whole program", "add_safe_globals holds until the process ends, for every file."),
     ),
 )
@@ -57,8 +60,12 @@ killed = Prediction(
     "The process is killed in the middle of torch.save(state, path). A good checkpoint stood at path. What is there now?",
     (
         Choice("the old checkpoint", "torch.save opens the path for writing: the old file ended at that moment."),
-        Choice("a part of the new one", "And the old one is gone too.", True),
-        Choice("nothing", "Something is there, and it does not load."),
+        Choice(
+            "no whole checkpoint",
+            "An empty file, or a part of the new one: it depends on the moment. The old one is lost.",
+            True,
+        ),
+        Choice("the new checkpoint", "What was not yet written is never written."),
     ),
 )
 

@@ -145,4 +145,4 @@ def old_naming() -> tuple[dict[str, Tensor], nn.Module]:
     old.net.fc1, old.net.fc2 = nn.Linear(2, 2), nn.Linear(2, 1)
     model = nn.Module()
     model.encoder, model.head = nn.Linear(2, 2), nn.Linear(2, 1)
-    return dict(nn.DataParallel(old).state_dict()), model
+    return nn.DataParallel(old).state_dict(), model

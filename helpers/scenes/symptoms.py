@@ -97,7 +97,7 @@ A saved slice takes its whole storage with it. clone() before saving.
 
 The checkpoint is three times the model → 3 What it weighs
 three times | 3x | adam checkpoint | twice the size
-Adam keeps two buffers for each parameter.
+Adam keeps two buffers for each parameter that it trains.
 
 KeyError: 'momentum' → 4 What a resume needs
 keyerror: 'momentum' | keyerror momentum | 'momentum'
@@ -157,15 +157,15 @@ Save the state of each generator, not only its seed.
 
 The shuffle starts again → 7 Position in the data
 shuffle | shuffles like epoch 0 | same order | dataloader position | sampler
-A loader remembers nothing. Save its generator's state and the number of batches done.
+DataLoader remembers nothing. Save its generator's state and the number of batches done.
 
 The scheduler resets my learning rate → 7 The scheduler
 scheduler | base_lrs | lambdalr | lr_lambdas | scheduler reset
-It computes from base_lrs, which it remembers. Change that too.
+LambdaLR computes from base_lrs, which it remembers. Set lr, initial_lr and base_lrs.
 
 Is this file safe? → 8 A file is a program
 safe | stranger | malicious | hostile | pickle virus | module is blocked | blocked
-Load with weights_only=True, which refuses every name that is not on its list.
+Load with weights_only=True and torch 2.6 or later, which refuses every name that is not on its list.
 
 numpy scalar refused → 8 What the guard lets pass
 numpy | multiarray.scalar | add_safe_globals | safe_globals | not an allowed global by default
@@ -173,7 +173,7 @@ Save float(value). Allow a name only for your own file, and only once.
 
 failed finding central directory → 8 Damaged files
 central directory | pytorchstreamreader | errno 22 | invalid argument | truncated | corrupt | eoferror
-The end of the file is missing. Get it again, and compare its hash.
+The end of the file is missing or damaged. Get it again, and compare its hash.
 
 Some tensors share memory → 8 safetensors
 share memory | tied weights | shared tensors | non contiguous
@@ -181,7 +181,7 @@ safetensors wants one name for one tensor. save_model knows ties.
 
 Killed while saving, now nothing loads → 8 Never half a file
 killed while saving | half a file | power cut | crash while saving | disk full
-Write beside the path, flush, rename.
+Write beside the path under a name of your own, flush, rename.
 """
 SYMPTOMS = tuple(map(_read, _TABLE.strip().split("\n\n")))
 

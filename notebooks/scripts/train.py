@@ -3,17 +3,16 @@ import os
 import random
 import signal
 import sys
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn, optim
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 
 def save(contents, path):
-    with open(path.with_suffix(".part"), "wb") as file:
+    with open(path.with_name(f"{os.urandom(8).hex()}.part"), "xb") as file:
         torch.save(contents, file)
         file.flush(), os.fsync(file.fileno())
     os.replace(file.name, path)
@@ -23,8 +22,7 @@ folder, steps, *kill_at = Path(sys.argv[1]), *map(int, sys.argv[2:])
 random.seed(0), np.random.seed(0), torch.manual_seed(0)
 x = torch.randn(64, 2, dtype=torch.float64)
 shuffle, y = torch.Generator().manual_seed(0), x[:, :1] - x[:, 1:].abs()
-data = TensorDataset(x, y, torch.arange(64))
-loader = DataLoader(data, batch_size=4, shuffle=True, generator=shuffle)
+loader = DataLoader([*zip(x, y, range(64))], 4, shuffle=True, generator=shuffle)
 model = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(),
                       nn.Dropout(0.2), nn.Linear(16, 1)).double()
 optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
@@ -32,17 +30,19 @@ scheduler = optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step / 
 parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
 step, done, checkpoint = 0, 0, folder / "checkpoint.pth"
 if checkpoint.exists():
-    saved = torch.load(checkpoint, weights_only=True)
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     for name, part in parts.items():
         part.load_state_dict(saved[name])
-    step, done, (key, position) = saved["step"], saved["batch"], saved["numpy"]
-    random.setstate(saved["python"]), torch.set_rng_state(saved["torch"])
-    np.random.set_state(("MT19937", key.numpy(), position))
+    step, done = saved["step"], saved["batch"]
     shuffle.set_state(saved["shuffle"])
 while step < steps:
-    order = shuffle.get_state()
-    for batch, (inputs, targets, rows) in islice(enumerate(loader, 1), done, None):
-        noise = random.gauss(0, 0.05) + np.random.uniform(-0.05, 0.05)
+    order, batches = shuffle.get_state(), enumerate(loader, 1)
+    if [next(batches) for _ in range(done)]:
+        name, key, *rest = saved["numpy"]
+        np.random.set_state((name, key.numpy(), *rest))
+        random.setstate(saved["python"]), torch.set_rng_state(saved["torch"])
+    for batch, (inputs, targets, rows) in batches:
+        noise = random.gauss(0, 0.05) + np.random.normal(0, 0.05)
         loss = nn.functional.mse_loss(model(inputs + noise), targets)
         (loss / 2).backward()
         if batch % 2 == 0 and step < steps:
@@ -50,11 +50,11 @@ while step < steps:
             step += 1
             print(step, loss.item(), *rows.tolist(), flush=True)
             if step % 5 == 0 or step == steps:
-                _, key, position, *_ = np.random.get_state()
+                name, key, *rest = np.random.get_state()
                 states = {name: part.state_dict() for name, part in parts.items()}
                 save({**states, "step": step, "batch": batch, "shuffle": order,
                       "torch": torch.get_rng_state(), "python": random.getstate(),
-                      "numpy": (torch.from_numpy(key), position)}, checkpoint)
+                      "numpy": (name, torch.from_numpy(key), *rest)}, checkpoint)
             if step in kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
     done = 0

@@ -65,7 +65,7 @@ def test_a_run_that_forgets_is_another_run(tmp_path):
     for line, words in (
         (', torch.set_rng_state(saved["torch"])', "losses; no: another run"),
         ('    shuffle.set_state(saved["shuffle"])\n', "order of the rows; no: another run"),
-        ('    np.random.set_state(("MT19937", key.numpy(), position))\n', "random numbers; no: another run"),
+        ("        np.random.set_state((name, key.numpy(), *rest))\n", "random numbers; no: another run"),
     ):
         assert source.count(line) == 1
         forgetful.write_text(source.replace(line, ""))
