@@ -51,7 +51,7 @@ forgotten_lambda = Prediction(
     ),
 )
 late_lr = Prediction(
-    "After loading everything you set param_groups[0]['lr'] = 0.001. Then you call step() of a LambdaLR. Which rate counts now?",
+    "After loading everything, param_groups[0]['lr'] is set to 0.001. Then LambdaLR takes a step. Which rate counts now?",
     (
         Choice("0.001", "LambdaLR computes from base_lrs, which it remembers itself."),
         Choice(
