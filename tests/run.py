@@ -1,6 +1,7 @@
 """Runs every test, layer by layer, and says at the end what passed. `make test` calls it.
 
-Two layers run at a time: one that computes beside one that mostly waits for a server or a browser, as long as there are both.
+Two layers run at a time: one that computes beside one that mostly waits for a server or a browser, as long as there are both;
+the class has the machine to itself.
 With names as arguments only those layers run: `python tests/run.py browser class`. `make check` runs `quick`: what a small
 change needs.
 """
@@ -29,6 +30,7 @@ NBVAL = [
     *("--nbval", "--nbval-cell-timeout=3600", "--nbval-kernel-startup-timeout=600"),
     *("-n", "2", "--dist", "loadscope", "-p", "no:cacheprovider"),
 ]
+ALONE = "class"
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 PRINTING, CHOOSING = threading.Lock(), threading.Lock()
 
@@ -106,7 +108,7 @@ def main(wanted: list[str]) -> int:
         write_variants(ROOT / "notebooks", Path(folder))
         known = quick(Path(folder)) if wanted == ["quick"] else layers(Path(folder))
         chosen = known if wanted == ["quick"] else {name: known[name] for name in wanted or known}
-        left = [*chosen.items()]
+        left = [item for item in chosen.items() if item[0] != ALONE]
 
         def lane(waits: bool) -> list[tuple[str, int, float]]:
             done = []
@@ -115,6 +117,7 @@ def main(wanted: list[str]) -> int:
             return done
 
         results = [result for both in lanes.map(lane, (False, True)) for result in both]
+        results += [run(ALONE, chosen[ALONE])] if ALONE in chosen else []
     for name, code, seconds in results:
         print(f"{'passed' if code == 0 else 'FAILED'}  {seconds:5.0f} s  {name}")
     return int(any(code for _, code, _ in results) or not results)
