@@ -78,7 +78,7 @@ class OpenClass:
             for process in [*below, self.process]:
                 process.kill()
             self.process.wait()
-        self.left = processes(self.prefix)
+        self.left = [one for one in processes(self.prefix) if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
         for process in self.left:
             with suppress(psutil.Error):
                 process.kill()
