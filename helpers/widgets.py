@@ -139,12 +139,14 @@ def refactor_lab(project: Project) -> View:
     return pressed(lambda change, form: outcome_picture(project.run(change, form)), "Run it", **controls)
 
 
-def rename_lab(state: Mapping[str, Tensor], model: nn.Module, rules: int = 3) -> View:
-    """⚙ Rules `old -> new`, one a line; the key diff follows while one types, and Load it verifies every tensor."""
+def rename_lab(state: Mapping[str, Tensor], model: nn.Module, expected: Tensor, rules: int = 3) -> View:
+    """⚙ Rules `old -> new`, one a line; the key diff follows while one types, and Load it compares outputs with `expected`."""
     look = {"placeholder": "old -> new", "style": LABEL, "layout": {"width": "420px"}}
     lines = {f"rule{k}": ipywidgets.Text(description=f"rule {k}", **look) for k in range(1, rules + 1)}
     view = live(lambda **written: rename_diff(state, model, list(written.values())), **lines)
     load, page = button("Load it"), view.children[-1]
-    load.on_click(lambda _: show(page, lambda: rename_and_load(state, model, [line.value for line in lines.values()])))
+    load.on_click(
+        lambda _: show(page, lambda: rename_and_load(state, model, expected, [line.value for line in lines.values()]))
+    )
     view.children = (*lines.values(), load, page)
     return view

@@ -10,7 +10,9 @@ another_model = Prediction(
     "A second model is built with other random numbers. Then it loads the saved state dict. What does it answer to the "
     "same inputs?",
     (
-        Choice("the same as the first model", "The answers follow from the nine numbers, and those are now the same.", True),
+        Choice(
+            "exactly what the first one answers", "The answers follow from the nine numbers, and those are now the same.", True
+        ),
         Choice("something between the two models", "Loading replaces, it does not mix: nothing of the old numbers is left."),
         Choice("what it answered before, until it is trained", "Loading is enough: the numbers are the training."),
     ),

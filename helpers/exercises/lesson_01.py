@@ -23,9 +23,9 @@ how_many_tensors = Prediction(
 weight_shape = Prediction(
     "What shape has the weight of nn.Linear(3, 5)?",
     (
-        Choice("3 × 5, in × out", "It reads like that in the call, but the tensor is stored out × in."),
         Choice("5 × 3, out × in", "One row for each output; a row meets the whole input.", True),
-        Choice("15, flat", "It is two-dimensional: rows are outputs, columns are inputs."),
+        Choice("3 × 5, in × out", "It reads like that in the call, but the tensor is stored out × in."),
+        Choice("15, one after the other", "It is two-dimensional: rows are outputs, columns are inputs."),
     ),
 )
 which_line = Prediction(
@@ -39,8 +39,8 @@ which_line = Prediction(
 plain_attribute = Prediction(
     "A module sets self.scale = torch.ones(1) in its __init__. Is scale among its parameters?",
     (
+        Choice("no: it is not an nn.Parameter", "So no optimizer sees it, and no state dict holds it.", True),
         Choice("yes: every tensor attribute is", "Only nn.Parameter registers itself; a plain tensor is just an attribute."),
-        Choice("no: it is no nn.Parameter", "So no optimizer sees it, and no state dict holds it.", True),
         Choice("yes, if requires_grad is set", "requires_grad makes autograd track it, but registers nothing."),
     ),
 )
@@ -48,10 +48,12 @@ dropout_shifts = Prediction(
     "You put nn.Dropout() between the ReLU and the last Linear. What is the key of the last weight now?",
     (
         Choice("2.weight: Dropout has no weights", "The number is the position, and Dropout takes one."),
-        Choice(
-            "3.weight: it moved one place", "Keys of a Sequential count all modules, also those with nothing to save.", True
-        ),
         Choice("1.weight: it is the second layer with weights", "Layers with weights are not counted; places are."),
+        Choice(
+            "3.weight: the Linear moved one place",
+            "Keys of a Sequential count all modules, also those with nothing to save.",
+            True,
+        ),
     ),
 )
 

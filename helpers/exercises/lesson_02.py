@@ -12,28 +12,31 @@ from torch import nn, optim
 from helpers import lesson
 from helpers.quiz import Choice, Exercise, Prediction
 
-missing_layer = Prediction(
-    "The model has modules 0, 1 and 2. Which keys will its state dict have?",
+detached = Prediction(
+    'model[0].weight is a Parameter and asks for a gradient. What is model.state_dict()["0.weight"]?',
     (
-        Choice("0, 1 and 2", "Keys name tensors, not modules: each is a path that ends in the name of a tensor."),
-        Choice("a weight and a bias for 0, 1 and 2", "Module 1 is a ReLU. It has no tensor, so it has no key."),
-        Choice("a weight and a bias for 0 and 2", "Only what is registered has a key, and ReLU registers nothing.", True),
+        Choice(
+            "the same object, a Parameter",
+            "The Parameter stays in the model. Only state_dict(keep_vars=True) would hand it out.",
+        ),
+        Choice("a tensor without a gradient", "state_dict() detaches: a plain tensor that autograd does not track.", True),
+        Choice("a NumPy array of numbers", "State dicts hold tensors, of any dtype and on any device."),
     ),
 )
 window = Prediction(
     'You keep best = model.state_dict() and train one more step. What does best["0.weight"] hold now?',
     (
         Choice("the weights from before the step", "That is what people hope for. Run the cell: best moved with the model."),
+        Choice("an error: it is stale", "No error, and that is the trap: it is always up to date."),
         Choice("the weights from after it", "Its tensors are the model's tensors, so they moved too.", True),
-        Choice("an error: the dict is stale", "No error, and that is the trap: it is always up to date."),
     ),
 )
 copies = Prediction(
     "Which of these keeps the weights as they are now?",
     (
+        Choice("copy.deepcopy(model.state_dict())", "It copies the tensors too, and keeps the metadata.", True),
         Choice("model.state_dict().copy()", "That copies the dict, not the tensors in it."),
         Choice("dict(model.state_dict())", "A new dict, the same tensors."),
-        Choice("copy.deepcopy(model.state_dict())", "It copies the tensors too, and keeps the metadata.", True),
     ),
 )
 batch_norm = Prediction(
@@ -47,16 +50,16 @@ batch_norm = Prediction(
 nested = Prediction(
     "A model has an attribute encoder, a Sequential whose first module is a Linear. What is the key of its weight?",
     (
+        Choice("encoder.Linear.weight", "Classes are not in the path, only attribute names and positions."),
         Choice("encoder.0.weight", "Attribute, position, tensor: the path from the top.", True),
-        Choice("encoder.weight", "The Sequential is a step of the path, so its position counts."),
         Choice("0.weight", "Keys start at the model on which you call state_dict()."),
     ),
 )
 assign = Prediction(
     "sd = model.state_dict(). Which line changes the model?",
     (
-        Choice('sd["2.bias"] = torch.ones(1)', "That puts another tensor into the dict. The model never hears of it."),
         Choice('sd["2.bias"].fill_(1)', "That writes into the tensor, and the tensor is the model's.", True),
+        Choice('sd["2.bias"] = torch.ones(1)', "That puts another tensor into the dict. The model never hears of it."),
         Choice("both", "Only one of them writes into a tensor; the other changes the dict."),
     ),
 )

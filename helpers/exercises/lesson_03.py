@@ -15,16 +15,16 @@ from helpers.quiz import Choice, Exercise, Prediction
 before_step = Prediction(
     "optim.SGD(model.parameters(), lr=0.01, momentum=0.9) has just been built. What is in optimizer.state_dict()['state']?",
     (
-        Choice("a buffer of zeros for each parameter", "Buffers are made when they are first needed, in the first step."),
         Choice("nothing yet", "No gradient has come, so there is nothing to remember.", True),
+        Choice("a buffer of zeros for each parameter", "Buffers are made when they are first needed, in the first step."),
         Choice("the four weights", "Weights are the model's. The optimizer holds references to them, and saves none."),
     ),
 )
 first_buffer = Prediction(
     "After the first step, what is in the momentum buffer of a parameter?",
     (
-        Choice("its gradient", "The running sum has one term so far.", True),
         Choice("0.1 times its gradient", "That would be a running average, (1 − momentum)·grad. SGD keeps a running sum."),
+        Choice("its gradient", "The running sum has one term so far.", True),
         Choice("its change, lr times its gradient", "The learning rate comes in later, when the weight is moved."),
     ),
 )
@@ -37,31 +37,29 @@ kept_state = Prediction(
     ),
 )
 sixty = Prediction(
-    "In the sixty steps, a gradient changes its sign. What does its parameter do then?",
+    "At some step the gradient of one weight changes its sign. When does the momentum buffer of this weight change its sign?",
     (
-        Choice("it turns at once", "The gradient is one term of the sum; the older terms still push."),
-        Choice("it goes on the old way for a while", "The buffer still holds the earlier gradients.", True),
-        Choice("it stands still", "It moves by the buffer, and the buffer is not zero there."),
+        Choice("at the same step", "The gradient is one term of the sum. The older terms still have the other sign."),
+        Choice("some steps later", "The older terms fade first; until then the weight moves as before.", True),
+        Choice("never: 0.9 keeps it alive", "Older terms fade, each step by a tenth. Newer ones win in the end."),
     ),
 )
 swapped = Prediction(
     "Two weights of equal shape. You save the optimizer, and rebuild it with the two in the other order. What does loading do?",
     (
-        Choice("an error about the order", "The state dict holds positions 0 and 1. They fit, so nothing is said."),
-        Choice("each buffer finds its weight by name", "State keys are numbers. Even param_names are not used to match."),
         Choice("the buffers are swapped, silently", "Position 0 gets what position 0 had.", True),
+        Choice("each buffer finds its weight by name", "State keys are numbers. Even param_names are not used to match."),
+        Choice("an error about the order", "The state dict holds positions 0 and 1. They fit, so nothing is said."),
     ),
 )
 valley = Prediction(
-    "Same valley, same learning rate of 0.10, forty steps. Momentum goes from 0.9 to 0. What happens to the crossings?",
+    "Same valley, same learning rate of 0.10, forty steps. Momentum goes from 0.9 to 0. How often is the floor crossed?",
     (
+        Choice("as often: the learning rate decides", "Momentum carries the point past the floor. Take it away, and look."),
         Choice(
-            "fewer crossings",
-            "At this rate a step without momentum ends before the floor. At 0.30 it would jump over it.",
-            True,
+            "less often", "At this rate a step without momentum ends before the floor. At 0.30 it would jump over it.", True
         ),
-        Choice("as many: the learning rate decides", "Momentum carries the point past the floor. Take it away, and look."),
-        Choice("more: it is less smooth", "Momentum smooths across noisy gradients, but on a slope it overshoots."),
+        Choice("more often: it is less smooth", "Momentum smooths across noisy gradients, but on a slope it overshoots."),
     ),
 )
 adam = Prediction(
@@ -70,6 +68,7 @@ adam = Prediction(
         Choice("about 40 kB", "That is the model alone."),
         Choice("about 80 kB", "That is SGD with momentum: one buffer a parameter."),
         Choice("about 120 kB", "Adam keeps two buffers a parameter.", True),
+        Choice("about 160 kB", "That would be with the gradients too. No state dict holds them."),
     ),
 )
 

@@ -18,8 +18,8 @@ file_format = Prediction(
     "You save a checkpoint and look at the first bytes of the file. What is a .pth?",
     (
         Choice("a format of PyTorch's own", "Rename it to .zip and any archiver opens it."),
-        Choice("a zip", "Since torch 1.6: raw tensors as entries, and one small pickle that says what they are.", True),
         Choice("one large pickle", "There is a pickle inside, but the numbers are not in it."),
+        Choice("a zip", "Since torch 1.6: raw tensors as entries, and one small pickle that says what they are.", True),
     ),
 )
 loaded_buffers = Prediction(
@@ -41,33 +41,36 @@ ten_rows = Prediction(
 failed_load = Prediction(
     "load_state_dict raises: two of four shapes do not fit. What happened to the model?",
     (
-        Choice("nothing: it raised", "It copies key by key, and raises at the end."),
-        Choice("the two tensors that fit were replaced", "So the model is now half one, half the other.", True),
-        Choice("all four were replaced", "A tensor of another shape can not be copied in."),
+        Choice("nothing: it raised before copying", "It copies key by key, and raises at the end."),
+        Choice("all four were replaced", "A tensor of another shape cannot be copied in."),
+        Choice("the two that fit were replaced", "So the model is now half one, half the other.", True),
     ),
 )
 new_lr = Prediction(
     "You build optim.SGD(…, lr=0.001, momentum=0.9) and load the optimizer state of a run with lr=0.01. Which one counts?",
     (
-        Choice("0.001, as I asked", "param_groups are part of the state dict, and loading puts the old ones back."),
-        Choice("0.01, from the checkpoint", "Set the learning rate after loading, not before.", True),
-        Choice("an error: they differ", "Settings are replaced without a word."),
+        Choice("0.01, from the file", "Set the learning rate after loading, not before.", True),
+        Choice("0.001, as I asked for it", "param_groups are part of the state dict, and loading puts the old ones back."),
+        Choice("neither: it raises", "Settings are replaced without a word."),
     ),
 )
 forgotten = Prediction(
     "You restore the model but not the optimizer. When do the losses part from the run that never stopped?",
     (
-        Choice("never: the weights are what counts", "The next step needs the momentum buffer too."),
         Choice("at the first loss after the resume", "That loss only needs the weights, and they are the same."),
         Choice("at the second loss after the resume", "The first step without momentum already moves less.", True),
+        Choice("never: the weights are what counts", "The next step needs the momentum buffer too."),
     ),
 )
 eval_mode = Prediction(
     "A model with Dropout is saved in eval mode, and loaded into a new model. Does the new one drop units?",
     (
-        Choice("no: it was saved in eval mode", "training is an attribute, not a tensor; it is not in the state dict."),
+        Choice(
+            "no: it was saved in eval mode, and stays in it",
+            "training is an attribute, not a tensor; it is not in the state dict.",
+        ),
         Choice("yes: a new model is in training mode", "Call eval() after loading, every time.", True),
-        Choice("only if it trains", "Dropout asks for the mode, not for a gradient."),
+        Choice("only while an optimizer trains it", "Dropout asks for the mode, not for an optimizer."),
     ),
 )
 

@@ -18,9 +18,9 @@ from helpers.quiz import Choice, Exercise, Prediction
 code_in_file = Prediction(
     "torch.save(model, path) pickles the whole model. Is the code of its forward() in the file?",
     (
-        Choice("yes: the whole model is saved", "Only the name of its class is, and where to import it from."),
         Choice("no: only the name of the class", "Whoever loads it must have a class of that name, at that place.", True),
-        Choice("yes, compiled", "Look into the file: no code at all, only names and numbers."),
+        Choice("yes: the whole model is saved", "Only the name of its class is, and where to import it from."),
+        Choice("yes, compiled to Python bytecode", "Look into the file: no code at all, only names and numbers."),
     ),
 )
 default_refuses = Prediction(
@@ -37,24 +37,24 @@ other_process = Prediction(
         Choice(
             "it works: the file has all it needs", "The file says: take Net from __main__. The script's __main__ is the script."
         ),
-        Choice("Can't get attribute 'Net'", "__main__ is another module there, and it has no Net.", True),
-        Choice("a model without forward()", "Without the class there is no object at all."),
+        Choice("it fails: there is no class Net", "__main__ is another module there, and it has no Net.", True),
+        Choice("it gives a model without forward()", "Without the class there is no object at all."),
     ),
 )
 refactor_default = Prediction(
     "The default scale=1.0 in __init__ becomes scale=2.0. Which format still gives the old outputs?",
     (
-        Choice("the whole model", "The pickle kept the attribute scale = 1.0; the state dict has no key for it.", True),
+        Choice("both: the weights did not change", "One of them is silently wrong: scale is no weight."),
         Choice("the state dict", "scale is no tensor, so the state dict knows nothing of it, and says nothing."),
-        Choice("both", "One of them is silently wrong."),
+        Choice("the whole model", "The pickle kept the attribute scale = 1.0; the state dict has no key for it.", True),
     ),
 )
 flag = Prediction(
     "A file from a stranger is loaded with weights_only=False. When could its code run?",
     (
-        Choice("when the model is called", "Too late: a pickle is a program, and loading runs it."),
         Choice("while it is being loaded", "Before you see any object at all.", True),
-        Choice("never: it is only data", "A pickle can name any function and call it."),
+        Choice("when the model is called", "Too late: a pickle is a program, and loading runs it."),
+        Choice("never: it only holds numbers", "A pickle can name any function and call it."),
     ),
 )
 

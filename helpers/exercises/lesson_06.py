@@ -15,25 +15,28 @@ from helpers.quiz import Choice, Exercise, Prediction
 which_side = Prediction(
     "A model wrapped in nn.DataParallel is saved, and loaded into the bare model. What will the error list?",
     (
-        Choice("missing keys only", "The file has as many keys as the model. None of them is lost, all have another name."),
         Choice(
-            "every key as missing, and every key as unexpected",
+            "missing and unexpected keys",
             "Each name is on one side only: with module. in the file, without it in the model.",
             True,
         ),
-        Choice("a size mismatch", "Shapes are compared only where the names are equal."),
+        Choice(
+            "missing keys, nothing unexpected",
+            "The file has as many keys as the model. Each has a name that the model does not know.",
+        ),
+        Choice("a size mismatch for each key", "Shapes are compared only where the names are equal."),
     ),
 )
 compiled = Prediction(
     "You train compiled = torch.compile(model). What are the keys of compiled.state_dict()?",
     (
         Choice("the keys of model", "The compiled module is a wrapper, and a wrapper's child adds its name to the path."),
+        Choice("there are none: it is compiled code", "The parameters are still there, and still trained."),
         Choice(
             "_orig_mod. before each key",
             "compiled holds the model as its child _orig_mod. model.state_dict() has the bare names, and the same tensors.",
             True,
         ),
-        Choice("there are none: it is compiled code", "The parameters are still there, and still trained."),
     ),
 )
 not_strict = Prediction(
@@ -47,8 +50,8 @@ not_strict = Prediction(
 new_head = Prediction(
     "The new head has three outputs, the checkpoint's has one. Does strict=False load the rest?",
     (
-        Choice("yes: it skips what does not fit", "It forgives missing and unexpected keys, never a size."),
         Choice("no: it raises", "A size mismatch raises with strict=False too. Leave the head out of the dict.", True),
+        Choice("yes: it skips what does not fit", "It forgives missing and unexpected keys, never a size."),
         Choice("yes: it copies the part that overlaps", "A tensor is copied whole or not at all."),
     ),
 )
@@ -56,8 +59,8 @@ order = Prediction(
     "You give load_state_dict the same dict with its keys in reverse order. What happens?",
     (
         Choice("the tensors are swapped", "Loading looks up each name; the order of a dict does not matter."),
-        Choice("an error", "Order is not compared."),
         Choice("the same as before", "Names decide. With the optimizer's parameters it is the other way round.", True),
+        Choice("an error", "Order is not compared."),
     ),
 )
 

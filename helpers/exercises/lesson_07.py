@@ -15,47 +15,60 @@ from helpers.exercises import torn
 from helpers.quiz import Choice, Exercise, Prediction
 
 goes_on = Prediction(
-    "A run is killed after step 12. Its last checkpoint was written at step 10. Where does the resumed run go on?",
+    "A checkpoint is written after every fifth step. A run is killed after step 12. "
+    "How many steps does the resumed run do a second time?",
     (
-        Choice("at step 13", "Nobody wrote down steps 11 and 12: they died with the process."),
-        Choice("at step 11, which is done a second time", "And it must come out the same, loss for loss.", True),
-        Choice("at step 1", "The checkpoint of step 10 is on disk, whole."),
+        Choice("none", "Nobody wrote down steps 11 and 12: they died with the process."),
+        Choice("all 12", "The checkpoint of step 10 is on disk, whole."),
+        Choice("two", "Steps 11 and 12. And they must come out the same, loss for loss.", True),
+    ),
+)
+without_scheduler = Prediction(
+    "You restore everything but the scheduler, which lowers the learning rate. What do the losses do?",
+    (
+        Choice("they jump at once", "The optimizer's state brought the last rate along, so the first steps are the same."),
+        Choice(
+            "they agree at first, then part", "The new scheduler counts from 0, and its first step sets another rate.", True
+        ),
+        Choice("they agree: the optimizer has the rate", "It has the last one. The next ones come from the scheduler."),
     ),
 )
 seed_again = Prediction(
-    "You resume, and call torch.manual_seed(0) as at the start. Are the next random numbers those of the run that "
-    "never stopped?",
+    "You resume, and call torch.manual_seed(0) as at the start. "
+    "Are the next random numbers those of the run that never stopped?",
     (
-        Choice("yes: same seed, same numbers", "Same seed, same numbers from the beginning: you get the first ones again."),
-        Choice("no: the generator starts at its beginning", "Restore where it stood: torch.set_rng_state(saved).", True),
+        Choice("no: they start from the first one", "Restore where it stood: torch.set_rng_state(saved).", True),
+        Choice(
+            "yes: the same seed gives the same numbers", "The same numbers from the beginning: you get the first ones again."
+        ),
         Choice("only on the CPU", "Each device has a generator, and each starts at its beginning."),
     ),
 )
 shuffled = Prediction(
     "A DataLoader shuffles. You stop in the middle of an epoch, and build it again with the same seed. What comes next?",
     (
-        Choice("the rows not seen yet", "Nothing remembers which were seen, unless you save it."),
+        Choice("the rows that were not seen yet", "Nothing remembers which were seen, unless you save it."),
+        Choice("other rows, in another random order", "The same seed gives the same order, from its start."),
         Choice(
             "the first rows of epoch 0 again", "DataLoader has no state dict. Save its generator and how far you came.", True
         ),
-        Choice("other rows in a random order", "The same seed gives the same order, from its start."),
     ),
 )
 forgotten_lambda = Prediction(
     "LambdaLR(optimizer, lambda step: 0.9 ** step) is saved by its state dict. You resume with lambda step: 1.0. "
     "Which one counts?",
     (
-        Choice("the saved one", "Functions are not in the state dict: lr_lambdas is [None]."),
         Choice("the new one", "Only the counters are saved. The code has to bring the function.", True),
-        Choice("an error: they differ", "Nobody can compare them: one is not there."),
+        Choice("the saved one", "Functions are not in the state dict: lr_lambdas is [None]."),
+        Choice("neither: it raises", "Nobody can compare them: one is not there."),
     ),
 )
 late_lr = Prediction(
     "After loading everything, param_groups[0]['lr'] is set to 0.001. Then LambdaLR takes a step. Which rate counts now?",
     (
-        Choice("0.001", "LambdaLR computes from base_lrs, which it remembers itself."),
+        Choice("0.001: it was set last", "LambdaLR computes from base_lrs, which it remembers itself."),
         Choice(
-            "the scheduler's, from its own base_lrs",
+            "one from base_lrs",
             "LambdaLR computes from them each time. A new rate goes into base_lrs too, and into initial_lr.",
             True,
         ),

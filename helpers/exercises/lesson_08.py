@@ -20,31 +20,28 @@ refuses_when = Prediction(
     "torch.load(path, weights_only=True) meets an instruction that asks for os.system. What does it do?",
     (
         Choice("it loads the rest and leaves that out", "A file that asks for this is not partly good."),
+        Choice("it runs it in a sandbox", "There is no sandbox. The name is refused."),
         Choice(
             "it raises before os.system is called",
             "Each name is checked as it is read, before its call. Calls that are on the list, and came earlier, were made.",
             True,
         ),
-        Choice("it runs it in a sandbox", "There is no sandbox. The name is refused."),
     ),
 )
 safe_option = Prediction(
-    "Your own old checkpoint holds best = np.float64(0.5), and is refused. What do you do?",
+    "Your own old checkpoint holds best = np.float64(0.5), and is refused. What is the least that you have to allow?",
     (
-        Choice(
-            "weights_only=False: it is my file",
-            "A number needs no such power. Is it still your file, after a download or a shared disk?",
-        ),
-        Choice("allow the names that it asks for, for this load", "Then save float(best), and never need it again.", True),
-        Choice("allow them for the whole program", "add_safe_globals holds until the process ends, for every file."),
+        Choice("the few names that it asks for", "For this one load. Then save float(best), and never need it again.", True),
+        Choice("every name in the module numpy", "There is no such switch: names are allowed one by one."),
+        Choice("everything: weights_only=False", "Then the file may call anything. A number needs no such power."),
     ),
 )
 one_bit = Prediction(
     "One bit of the 131,072 in a weight flips on its way to you. What does safetensors say?",
     (
-        Choice("nothing: it loads", "It checks the header and the length. The numbers are what they are.", True),
         Choice("a checksum error", "The format has no checksum."),
-        Choice("NaN", "A flipped bit is a number like any other, mostly."),
+        Choice("nothing: it loads", "It checks the header and the length. The numbers are what they are.", True),
+        Choice("it loads, with a NaN in it", "A flipped bit is a number like any other, mostly."),
     ),
 )
 ties = Prediction(
@@ -59,12 +56,10 @@ ties = Prediction(
 killed = Prediction(
     "The process is killed in the middle of torch.save(state, path). A good checkpoint stood at path. What is there now?",
     (
-        Choice("the old checkpoint", "torch.save opens the path for writing: the old file ended at that moment."),
         Choice(
-            "no whole checkpoint",
-            "An empty file, or a part of the new one: it depends on the moment. The old one is lost.",
-            True,
+            "none that loads", "An empty file, or a part of the new one: it depends on the moment. The old one is lost.", True
         ),
+        Choice("the old checkpoint", "torch.save opens the path for writing: the old file ended at that moment."),
         Choice("the new checkpoint", "What was not yet written is never written."),
     ),
 )

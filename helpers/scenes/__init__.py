@@ -3,7 +3,7 @@
 from helpers.scenes.damage import DAMAGES, damaged, instruction_frames, promises
 from helpers.scenes.files import import_frames, inside, round_trip_frames
 from helpers.scenes.journey import journey
-from helpers.scenes.keys import CASES, Cached, mismatch, old_naming, rename_and_load, rename_diff
+from helpers.scenes.keys import CASES, mismatch, old_naming, rename_and_load, rename_diff
 from helpers.scenes.models import ATTACH, architecture, attach, forward, forward_frames, in_and_out, tree
 from helpers.scenes.refactor import CHANGES, FORMATS, NET, Project, outcome_picture, outcome_table
 from helpers.scenes.resuming import PARTS, Killed, Run, forgotten, weights
@@ -17,7 +17,6 @@ __all__ = [
     "FORMATS",
     "NET",
     "PARTS",
-    "Cached",
     "Killed",
     "Project",
     "Run",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import warnings
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -116,8 +117,11 @@ def rename_diff(state: Mapping[str, Tensor], model: nn.Module, rules: Sequence[s
     return draw.key_diff(f"{broken} of {len(pairs)} rows do not match" if broken else "Every key has its place: load it", pairs)
 
 
-def rename_and_load(state: Mapping[str, Tensor], model: nn.Module, rules: Sequence[str]) -> Picture:
-    """Loads the renamed state dict into `model`, strictly, and compares every tensor with what was in the checkpoint."""
+def rename_and_load(state: Mapping[str, Tensor], model: nn.Module, expected: Tensor, rules: Sequence[str]) -> Picture:
+    """Loads the renamed state dict into `model`, strictly, and compares its outputs with those that are `expected`.
+
+    `expected` are the old model's outputs for the lessons' inputs: the names alone prove nothing.
+    """
     try:
         new = renamed(list(state), rules)
         model.load_state_dict({new[key]: value for key, value in state.items()})
@@ -127,22 +131,22 @@ def rename_and_load(state: Mapping[str, Tensor], model: nn.Module, rules: Sequen
             ("\u00a0" * 4 + part if k else ("no", part),) for parts in lines for k, part in enumerate(parts)
         ]
         return draw.table("It did not load", ["what it said"], wrong)
-    loaded = model.state_dict()
-    equal = [torch.equal(state[old], loaded[now]) for old, now in new.items()]
-    words = {True: ("yes", "equal, number for number"), False: ("no", "other numbers")}
+    same = torch.equal(model(lesson.toy_data()[0]), expected)
+    outputs = ("yes", "those of the old model") if same else ("wrong", "not those of the old model")
     return draw.table(
-        "Loaded and verified" if all(equal) else "Loaded, but not all of it",
-        ["in the checkpoint", "in the model", "compared"],
-        [(old, now, words[same]) for (old, now), same in zip(new.items(), equal, strict=True)],
+        "Loaded, and proved by the outputs" if same else "Loaded, and wrong: every name fits, the outputs differ",
+        ["in the checkpoint", "in the model"],
+        [*new.items(), ("outputs", outputs)],
     )
 
 
-def old_naming() -> tuple[dict[str, Tensor], nn.Module]:
-    """A checkpoint of three habits at once: another name for each layer, behind a wrapper, behind DataParallel."""
+def old_naming() -> tuple[dict[str, Tensor], nn.Module, Tensor]:
+    """A checkpoint of three habits at once: another name for each layer, behind a wrapper, behind DataParallel.
+
+    Beside it the new model that it is for, and what the old model answered to the lessons' inputs.
+    """
     torch.manual_seed(4)
     old = nn.Module()
-    old.net = nn.Module()
-    old.net.fc1, old.net.fc2 = nn.Linear(2, 2), nn.Linear(2, 1)
-    model = nn.Module()
-    model.encoder, model.head = nn.Linear(2, 2), nn.Linear(2, 1)
-    return nn.DataParallel(old).state_dict(), model
+    old.net = nn.Sequential(OrderedDict(fc1=nn.Linear(2, 2), relu=nn.ReLU(), fc2=nn.Linear(2, 2)))
+    model = nn.Sequential(OrderedDict(encoder=nn.Linear(2, 2), relu=nn.ReLU(), head=nn.Linear(2, 2)))
+    return nn.DataParallel(old).state_dict(), model, old.net(lesson.toy_data()[0])

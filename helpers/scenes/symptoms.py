@@ -79,15 +79,15 @@ mat1 and mat2 shapes cannot be multiplied → 1 Out by in
 mat1 and mat2 | cannot be multiplied
 A Linear's weight is out × in. Transpose it, or let the module do the product.
 
-My optimizer's state is empty → 3 Empty before the first step
+My optimizer's state is empty → 3 Before the first step
 optimizer state empty | state empty | no momentum buffer | state is {}
 It fills at the first step, and only for parameters that got a gradient.
 
-Which buffer belongs to which parameter? → 3 Positions, not names
+Which buffer belongs to which parameter? → 3 Whose buffer is it?
 by name | optimizer names | which parameter | buffers swapped | reordered parameters | order of parameters
 Optimizer state is matched by position. Keep the order of parameters.
 
-doesn't match the size of optimizer's group → 3 Positions, not names
+doesn't match the size of optimizer's group → 3 Whose buffer is it?
 match the size of optimizer | different number of parameter groups | parameter group that doesn't
 The optimizer was given another number of parameters or groups than the one that was saved.
 
@@ -119,11 +119,11 @@ Attempting to deserialize object on a CUDA device → 4 From a GPU, without a GP
 cuda device | deserialize object | no gpu | cuda.is_available | without a gpu
 Pass map_location="cpu" to torch.load.
 
-Weights only load failed → 5 Refused by default
+Weights only load failed → 5 What torch.load says
 weights only load failed | weights_only | unsupported global | weightsunpickler
 The file holds more than tensors: most often a whole model.
 
-Can't get attribute 'Net' → 5 Works here, fails there
+Can't get attribute 'Net' → 5 In another process
 can't get attribute | cannot get attribute
 A pickled model stores where its class lives, and the class is not there.
 
@@ -131,7 +131,7 @@ No module named … while loading → 5 The refactor lab
 no module named | modulenotfounderror
 A pickled model asks for the module that its class was imported from.
 
-Works in the notebook, fails in the script → 5 Works here, fails there
+Works in the notebook, fails in the script → 5 In another process
 works in the notebook | fails in the script | __main__
 The class was pickled as __main__.Net, and the script's __main__ is another module.
 

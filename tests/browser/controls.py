@@ -136,7 +136,7 @@ def typed(words: str) -> tuple[str, ...]:
 
 
 def lesson_06() -> list[Move]:
-    state, model = scenes.old_naming()
+    state, model, expected = scenes.old_naming()
     rules, code = ["module.net. ->", "fc1 -> encoder", "fc2 -> head"], "widgets.rename_lab"
     return [
         *(Move("scenes.mismatch", name, ("Space",), title(scenes.mismatch(name))) for name in reversed(scenes.CASES)),
@@ -145,7 +145,7 @@ def lesson_06() -> list[Move]:
             Move(code, f"rule {k}", typed(rule), title(scenes.rename_diff(state, model, rules[:k])))
             for k, rule in enumerate(rules, 1)
         ),
-        Move(code, "Load it", ("Space",), title(scenes.rename_and_load(state, model, rules))),
+        Move(code, "Load it", ("Space",), title(scenes.rename_and_load(state, model, expected, rules))),
     ]
 
 

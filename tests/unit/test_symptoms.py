@@ -158,7 +158,7 @@ def test_a_small_truncated_file_says_less_and_is_found_too(tmp_path):
 def test_another_number_of_groups():
     with pytest.raises(ValueError) as caught:
         groups()
-    assert find(str(caught.value))[0].section == "Positions, not names"
+    assert find(str(caught.value))[0].section == "Whose buffer is it?"
 
 
 @pytest.mark.parametrize(
@@ -169,14 +169,14 @@ def test_another_number_of_groups():
         ("my best model is the same as the last", "A photograph or a window?"),
         ("is state_dict a copy", "Which copies are copies?"),
         ("my new lr is ignored", "What a resume needs"),
-        ("works in the notebook fails in the script", "Works here, fails there"),
+        ("works in the notebook fails in the script", "In another process"),
         ("layers in a list are not trained", "What gets in, what stays out"),
         ("named_buffers", "What gets in, what stays out"),
         ("checkpoint three times the model", "What it weighs"),
         ("different results after loading", "Same weights, other answers"),
         ("no module named models", "The refactor lab"),
-        ("which parameter does the buffer belong to", "Positions, not names"),
-        ("optimizer state empty", "Empty before the first step"),
+        ("which parameter does the buffer belong to", "Whose buffer is it?"),
+        ("optimizer state empty", "Before the first step"),
         ("missing", "Read the error"),
         ("with strict=False it works", "strict=False is a choice, not a cure"),
         ("same seed, but another run", "Random numbers"),

@@ -76,9 +76,9 @@ def test_an_error_behind_a_button_gives_the_button_back():
 
 
 def test_an_error_while_loading_in_the_rename_lab_is_shown(monkeypatch):
-    state, model = scenes.old_naming()
+    state, model, expected = scenes.old_naming()
     monkeypatch.setattr(model, "load_state_dict", lambda state: {}["gone"])
-    *_, load, page = widgets.rename_lab(state, model).children
+    *_, load, page = widgets.rename_lab(state, model, expected).children
     load.click()
     assert "KeyError: &#x27;gone&#x27;" in page.value
 
