@@ -15,7 +15,7 @@ from helpers.quiz import Choice, Exercise, Prediction
 before_step = Prediction(
     "optim.SGD(model.parameters(), lr=0.01, momentum=0.9) has just been built. What is in optimizer.state_dict()['state']?",
     (
-        Choice("nothing yet", "No gradient has come, so there is nothing to remember.", True),
+        Choice("nothing at all, until a step", "No gradient has come, so there is nothing to remember.", True),
         Choice("a buffer of zeros for each parameter", "Buffers are made when they are first needed, in the first step."),
         Choice("the four weights", "Weights are the model's. The optimizer holds references to them, and saves none."),
     ),
@@ -32,7 +32,7 @@ kept_state = Prediction(
     "You keep kept = optimizer.state_dict() and train one more step. What do the buffers in kept hold?",
     (
         Choice("the sums from before the step", "They would, in a copy: copy.deepcopy(optimizer.state_dict())."),
-        Choice("zeros, until it is loaded again", "Nothing empties them. They are the optimizer's own tensors."),
+        Choice("zeros, until it is loaded", "Nothing empties them. They are the optimizer's own tensors."),
         Choice("the sums from after the step", "As with the model's: the tensors in the dict are the live ones.", True),
     ),
 )
@@ -40,7 +40,7 @@ sixty = Prediction(
     "At some step the gradient of one weight changes its sign. When does the momentum buffer of this weight change its sign?",
     (
         Choice("at the same step", "The gradient is one term of the sum. The older terms still have the other sign."),
-        Choice("some steps later", "The older terms fade first; until then the weight moves as before.", True),
+        Choice("some steps after that", "The older terms fade first; until then the weight moves as before.", True),
         Choice("never: 0.9 keeps it alive", "Older terms fade, each step by a tenth. Newer ones win in the end."),
     ),
 )
@@ -57,9 +57,11 @@ valley = Prediction(
     (
         Choice("as often: the learning rate decides", "Momentum carries the point past the floor. Take it away, and look."),
         Choice(
-            "less often", "At this rate a step without momentum ends before the floor. At 0.30 it would jump over it.", True
+            "less often, or not at all",
+            "At this rate a step without momentum ends before the floor. At 0.30 it would jump over it.",
+            True,
         ),
-        Choice("more often: it is less smooth", "Momentum smooths across noisy gradients, but on a slope it overshoots."),
+        Choice("more often", "Momentum smooths across noisy gradients, but on a slope it overshoots."),
     ),
 )
 adam = Prediction(

@@ -19,7 +19,11 @@ file_format = Prediction(
     (
         Choice("a format of PyTorch's own", "Rename it to .zip and any archiver opens it."),
         Choice("one large pickle", "There is a pickle inside, but the numbers are not in it."),
-        Choice("a zip", "Since torch 1.6: raw tensors as entries, and one small pickle that says what they are.", True),
+        Choice(
+            "a zip of raw tensors",
+            "Since torch 1.6: raw tensors as entries, and one small pickle that says what they are.",
+            True,
+        ),
     ),
 )
 loaded_buffers = Prediction(
@@ -27,7 +31,7 @@ loaded_buffers = Prediction(
     (
         Choice("the buffers from after the step", "The optimizer kept these very tensors, and trains them.", True),
         Choice("the buffers from before the step", "A model copies what it loads. An optimizer keeps the tensors themselves."),
-        Choice("nothing: the state has moved out of it", "The dict still has its tensors. The optimizer has them too."),
+        Choice("nothing: the state moved out", "The dict still has its tensors. The optimizer has them too."),
     ),
 )
 ten_rows = Prediction(

@@ -28,7 +28,11 @@ default_refuses = Prediction(
     (
         Choice("it loads it", "Since torch 2.6 the default is weights_only=True, and a model is more than weights."),
         Choice("it warns, then loads it", "It refuses: unpickling a class can run any code."),
-        Choice("it refuses", "Only tensors, plain Python values and the classes that you allow pass weights_only=True.", True),
+        Choice(
+            "it refuses to load it",
+            "Only tensors, plain Python values and the classes that you allow pass weights_only=True.",
+            True,
+        ),
     ),
 )
 other_process = Prediction(
@@ -38,7 +42,7 @@ other_process = Prediction(
             "it works: the file has all it needs", "The file says: take Net from __main__. The script's __main__ is the script."
         ),
         Choice("it fails: there is no class Net", "__main__ is another module there, and it has no Net.", True),
-        Choice("it gives a model without forward()", "Without the class there is no object at all."),
+        Choice("it loads without forward()", "Without the class there is no object at all."),
     ),
 )
 refactor_default = Prediction(

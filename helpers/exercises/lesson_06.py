@@ -24,7 +24,7 @@ which_side = Prediction(
             "missing keys, nothing unexpected",
             "The file has as many keys as the model. Each has a name that the model does not know.",
         ),
-        Choice("a size mismatch for each key", "Shapes are compared only where the names are equal."),
+        Choice("a size mismatch", "Shapes are compared only where the names are equal."),
     ),
 )
 compiled = Prediction(
@@ -50,9 +50,11 @@ not_strict = Prediction(
 new_head = Prediction(
     "The new head has three outputs, the checkpoint's has one. Does strict=False load the rest?",
     (
-        Choice("no: it raises", "A size mismatch raises with strict=False too. Leave the head out of the dict.", True),
+        Choice(
+            "no: a size mismatch raises", "A size mismatch raises with strict=False too. Leave the head out of the dict.", True
+        ),
         Choice("yes: it skips what does not fit", "It forgives missing and unexpected keys, never a size."),
-        Choice("yes: it copies the part that overlaps", "A tensor is copied whole or not at all."),
+        Choice("yes: it loads the overlap", "A tensor is copied whole or not at all."),
     ),
 )
 order = Prediction(

@@ -47,7 +47,7 @@ seed_again = Prediction(
 shuffled = Prediction(
     "A DataLoader shuffles. You stop in the middle of an epoch, and build it again with the same seed. What comes next?",
     (
-        Choice("the rows that were not seen yet", "Nothing remembers which were seen, unless you save it."),
+        Choice("the rows not seen yet", "Nothing remembers which were seen, unless you save it."),
         Choice("other rows, in another random order", "The same seed gives the same order, from its start."),
         Choice(
             "the first rows of epoch 0 again", "DataLoader has no state dict. Save its generator and how far you came.", True
@@ -68,7 +68,7 @@ late_lr = Prediction(
     (
         Choice("0.001: it was set last", "LambdaLR computes from base_lrs, which it remembers itself."),
         Choice(
-            "one from base_lrs",
+            "one based on base_lrs",
             "LambdaLR computes from them each time. A new rate goes into base_lrs too, and into initial_lr.",
             True,
         ),

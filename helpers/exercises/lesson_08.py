@@ -48,9 +48,9 @@ ties = Prediction(
     "A language model's output layer is its embedding: model.head.weight = model.embed.weight. "
     "What does safetensors' save_file(model.state_dict(), path) do?",
     (
-        Choice("it saves the tensor twice", "It would come back as two tensors, and train apart. So it refuses."),
+        Choice("it saves it twice", "It would come back as two tensors, and train apart. So it refuses."),
         Choice("it saves it once, with two names", "torch.save does that. Here one name is one tensor."),
-        Choice("it refuses", '"Some tensors share memory": save_model knows what to do.', True),
+        Choice("it refuses to save it", '"Some tensors share memory": save_model knows what to do.', True),
     ),
 )
 killed = Prediction(
