@@ -39,7 +39,7 @@ ten_rows = Prediction(
     (
         Choice("about 4 kB", "A slice is a view. Saving it saves the storage that it looks into."),
         Choice("about 4 MB", "The whole storage goes into the file.", True),
-        Choice("it refuses to save a view", "Views are saved, with all that lies behind them."),
+        Choice("it refuses to save a slice", "Views are saved, with all that lies behind them."),
     ),
 )
 failed_load = Prediction(

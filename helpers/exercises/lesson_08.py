@@ -39,7 +39,7 @@ safe_option = Prediction(
 one_bit = Prediction(
     "One bit of the 131,072 in a weight flips on its way to you. What does safetensors say?",
     (
-        Choice("a checksum error", "The format has no checksum."),
+        Choice("that the numbers changed", "It would need a checksum for that, and the format has none."),
         Choice("nothing: it loads", "It checks the header and the length. The numbers are what they are.", True),
         Choice("it loads, with a NaN in it", "A flipped bit is a number like any other, mostly."),
     ),
