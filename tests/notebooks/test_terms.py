@@ -49,7 +49,6 @@ TERMS = {
     "closed form": "computes from its base_lrs each time",
     "chained": "multiply the rate in the group",
     "mixed precision": "float16 beside float32",
-    "gradscaler": "mixed precision",
     "safetensors": "a format that cannot hold a program",
     "stride": "how many numbers it is to the next row",
     "central directory": "table of contents",
