@@ -1,0 +1,65 @@
+"""An error as a person reads it: what was raised last, what came before it, and nothing of frames, code or log prefixes.
+
+The same rules stand in `publish/static/finder.js`; what both need as data is in `rules.toml`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+COLORS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+LOG = re.compile(
+    r"^(?:\[[^\]]{1,60}\]:?|\d{4}-\d\d-\d\d[T ]?|\d\d:\d\d:\d\d[\d.,]*Z?|(?:error|info|warning|critical|debug|fatal)\b[:\s|-]"
+    r"|[\w./-]+\.py:\d+[:\s-]|[|>-])\s*",
+    re.IGNORECASE,
+)
+TRACEBACK = "Traceback (most recent call last)"
+CHAINED = re.compile(r"^(?:During handling of the above exception|The above exception was the direct cause)")
+FRAME = re.compile(r'^\s*(?:File .*, line \d+|File .*:\d+,? in |Cell In\s*\[|Input In\s*\[|<ipython-input|-+> ?\d+ |~?\^+)')
+HEAD = re.compile(
+    r"^(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*)?(?:Error|Exception|Warning|Interrupt|Exit|StopIteration|BadZipFile|Failure)(?::\s|:?\s*$)"
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The lines that tell what happened, small and in one line each: the last error's, its causes', and their further lines."""
+
+    last: str
+    causes: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
+
+
+def read_error(text: str) -> Reading | None:
+    """What an error's text says, or None if it is not the text of an error."""
+    errors: list[list[str]] = []
+    inside, in_frames = False, False
+    for raw in COLORS.sub("", text).replace("\r", "").split("\n"):
+        line = unlogged(raw)
+        if TRACEBACK in line or CHAINED.match(line.strip()) or FRAME.match(line):
+            inside, in_frames = False, TRACEBACK in line or bool(FRAME.match(line))
+        elif HEAD.match(line):
+            errors.append([line])
+            inside, in_frames = True, False
+        elif inside and not in_frames and line.strip() and (line == raw or len(errors[-1]) == 1):
+            errors[-1].append(line)
+    if not errors:
+        return None
+    causes = tuple(plain(error[0]) for error in reversed(errors[:-1]))
+    further = tuple(plain(line) for error in reversed(errors) for line in error[1:])
+    return Reading(plain(errors[-1][0]), causes, further)
+
+
+def unlogged(line: str) -> str:
+    """The line without what a logger, a launcher or a shell wrote before it."""
+    shorter = LOG.sub("", line, count=1)
+    while shorter != line and HEAD.match(line) is None:
+        line, shorter = shorter, LOG.sub("", shorter, count=1)
+    return line
+
+
+def plain(words: str) -> str:
+    """Small letters, straight quotes, single spaces."""
+    straight = words.lower().translate({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0x60: "'"})
+    return " ".join(straight.split())

@@ -1,0 +1,184 @@
+"use strict";
+
+/* The search of helpers/symptoms, with the same rules; its data comes from Python: see publish/blocks.py. */
+
+const COLORS = /\x1b\[[0-9;?]*[ -/]*[@-~]/g;
+const LOG = /^(?:\[[^\]]{1,60}\]:?|\d{4}-\d\d-\d\d[T ]?|\d\d:\d\d:\d\d[\d.,]*Z?|(?:error|info|warning|critical|debug|fatal)\b[:\s|-]|[\w./-]+\.py:\d+[:\s-]|[|>-])\s*/i;
+const TRACEBACK = "Traceback (most recent call last)";
+const CHAINED = /^(?:During handling of the above exception|The above exception was the direct cause)/;
+const FRAME = /^\s*(?:File .*, line \d+|File .*:\d+,? in |Cell In\s*\[|Input In\s*\[|<ipython-input|-+> ?\d+ |~?\^+)/;
+const HEAD = /^(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*)?(?:Error|Exception|Warning|Interrupt|Exit|StopIteration|BadZipFile|Failure)(?::\s|:?\s*$)/;
+
+function readError(text) {
+  const errors = [];
+  let inside = false;
+  let inFrames = false;
+  for (const raw of text.replace(COLORS, "").replaceAll("\r", "").split("\n")) {
+    const line = unlogged(raw);
+    if (line.includes(TRACEBACK) || CHAINED.test(line.trim()) || FRAME.test(line)) {
+      inside = false;
+      inFrames = line.includes(TRACEBACK) || FRAME.test(line);
+    } else if (HEAD.test(line)) {
+      errors.push([line]);
+      inside = true;
+      inFrames = false;
+    } else if (inside && !inFrames && line.trim() && (line === raw || errors.at(-1).length === 1)) {
+      errors.at(-1).push(line);
+    }
+  }
+  if (!errors.length) return null;
+  const backwards = [...errors].reverse();
+  return {
+    last: plain(backwards[0][0]),
+    causes: backwards.slice(1).map((error) => plain(error[0])),
+    further: backwards.flatMap((error) => error.slice(1).map(plain)),
+  };
+}
+
+function unlogged(line) {
+  let shorter = line.replace(LOG, "");
+  while (shorter !== line && !HEAD.test(line)) {
+    line = shorter;
+    shorter = shorter.replace(LOG, "");
+  }
+  return line;
+}
+
+function plain(words) {
+  const straight = words.toLowerCase().replace(/[\u2018\u2019`]/g, "'").replace(/[\u201c\u201d]/g, '"');
+  return straight.split(/\s+/).filter(Boolean).join(" ");
+}
+
+class Words {
+  constructor(data) {
+    this.silent = new Set(data.silent);
+    this.endings = data.endings;
+    this.same = new Map(Object.entries(data.same));
+    this.phrases = data.phrases;
+    this.weights = new Map(Object.entries(data.weights));
+    this.counts = new Map(Object.entries(data.counts));
+  }
+
+  stem(word) {
+    for (const [ending, instead, left] of this.endings) {
+      if (word.endsWith(ending) && word.length - ending.length >= left) {
+        word = word.slice(0, word.length - ending.length) + instead;
+        break;
+      }
+    }
+    if (word.length > 3 && word.at(-1) === word.at(-2) && !"aeiouls".includes(word.at(-1))) word = word.slice(0, -1);
+    return word.length > 3 && word.endsWith("e") ? word.slice(0, -1) : word;
+  }
+
+  tokens(text) {
+    const found = text.toLowerCase().match(/[a-z0-9_']+/g) || [];
+    return found
+      .flatMap((word) => (this.same.has(this.stem(word)) ? [word] : word.split("_")))
+      .map((part) => part.replace(/^'+|'+$/g, ""))
+      .filter((part) => part && !this.silent.has(part))
+      .map((part) => this.stem(part))
+      .map((stem) => this.same.get(stem) ?? stem);
+  }
+
+  known(token, typing) {
+    if (this.weights.has(token)) return token;
+    const all = [...this.weights.keys()];
+    const begun = all.filter((word) => typing && token.length >= 3 && word.startsWith(token));
+    const most = token.length < 4 ? 0 : token.length < 8 ? 1 : 2;
+    const near = begun.length ? begun : all.filter((word) => Math.abs(word.length - token.length) <= most && apart(word, token) <= most);
+    near.sort((one, other) => this.counts.get(other) - this.counts.get(one) || (one < other ? -1 : 1));
+    return near[0] ?? null;
+  }
+
+  rank(text) {
+    const asked = [...new Set(this.tokens(text))];
+    const meant = asked.map((token) => this.known(token, token === asked.at(-1)));
+    const wanted = new Set(meant.filter(Boolean));
+    const unknown = this.unknown();
+    const need = this.weigh(wanted) + unknown * meant.filter((token) => token === null).length;
+    const ranked = [];
+    this.phrases.forEach((entry, number) => {
+      const all = new Set(entry.flat());
+      const has = this.weigh([...wanted].filter((token) => all.has(token)));
+      if (!has) return;
+      const best = Math.max(...entry.map((phrase) => this.near(wanted, phrase, need)));
+      const cover = Math.floor((10000 * has) / need);
+      ranked.push({ score: Math.floor((6 * cover) / 10) + Math.floor((4 * best) / 10), cover, has, number });
+    });
+    return ranked.sort((one, other) => other.score - one.score || one.number - other.number);
+  }
+
+  unknown() {
+    return Math.max(0, ...this.weights.values()) / 2;
+  }
+
+  weigh(tokens) {
+    let sum = 0;
+    for (const token of tokens) sum += this.weights.get(token);
+    return sum;
+  }
+
+  near(wanted, phrase, need) {
+    const has = this.weigh(phrase.filter((token) => wanted.has(token)));
+    return Math.floor((10000 * has) / Math.max(1, Math.floor(Math.sqrt(need * this.weigh(phrase)))));
+  }
+}
+
+function apart(one, other) {
+  const rows = [[...Array(other.length + 1).keys()]];
+  for (let i = 1; i <= one.length; i += 1) {
+    const row = [i];
+    for (let j = 1; j <= other.length; j += 1) {
+      const last = rows.at(-1);
+      row.push(Math.min(last[j] + 1, row.at(-1) + 1, last[j - 1] + (one[i - 1] !== other[j - 1])));
+      if (i > 1 && j > 1 && one[i - 1] === other[j - 2] && one[i - 2] === other[j - 1]) {
+        row[j] = Math.min(row[j], rows.at(-2)[j - 2] + 1);
+      }
+    }
+    rows.push(row);
+  }
+  return rows.at(-1).at(-1);
+}
+
+class Finder {
+  constructor(data) {
+    this.table = data.table.map((entry) => ({ ...entry, patterns: entry.messages.map(([source, size]) => [new RegExp(source), size]) }));
+    this.words = new Words(data.words);
+    this.limits = data.limits;
+  }
+
+  find(text) {
+    const reading = readError(text);
+    const hits = this.matches(reading ?? { last: plain(text), causes: [], further: [] });
+    if (!reading || !hits.length) hits.push(...this.likely(text, reading));
+    return [...new Set(hits)].slice(0, this.limits.most).map((number) => this.table[number]);
+  }
+
+  likely(text, reading) {
+    const { enough, ofAnError, oneWord } = this.limits;
+    const asked = reading ? reading.last.split(": ").slice(1).join(": ") : text;
+    const ranked = this.words.rank(asked);
+    const many = new Set(this.words.tokens(asked)).size > 1;
+    const top = ranked.length ? ranked[0].score : 0;
+    return ranked
+      .filter((hit) => hit.cover >= (reading ? ofAnError : enough) && hit.score * 10 >= top * 6)
+      .filter((hit) => (many && !reading) || hit.has >= oneWord)
+      .map((hit) => hit.number);
+  }
+
+  matches(reading) {
+    const texts = [[reading.last], reading.causes, [[reading.last, ...reading.further].join(" ")]];
+    const found = [];
+    this.table.forEach((entry, number) => {
+      for (let place = 0; place < texts.length; place += 1) {
+        const fits = entry.patterns.filter(([regex]) => texts[place].some((line) => regex.test(line))).map(([, size]) => size);
+        if (fits.length) {
+          found.push({ common: Number(entry.common), place, size: Math.max(...fits), number });
+          break;
+        }
+      }
+    });
+    found.sort((one, other) => one.common - other.common || one.place - other.place || other.size - one.size || one.number - other.number);
+    return found.map((hit) => hit.number);
+  }
+}
