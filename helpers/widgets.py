@@ -8,9 +8,9 @@ import ipywidgets
 from IPython.display import display
 from torch import Tensor, nn
 
-from helpers import draw
+from helpers import draw, symptoms
 from helpers.draw import Picture
-from helpers.scenes import CHANGES, FORMATS, Project, outcome_picture, rename_and_load, rename_diff, symptoms
+from helpers.scenes import CHANGES, FORMATS, Project, outcome_picture, rename_and_load, rename_diff
 from helpers.view import View, button, show
 
 LABEL = {"description_width": "initial"}
@@ -99,13 +99,21 @@ def progress(items: Iterable, total: int, label: str) -> Iterator:
 
 
 def symptom_finder() -> View:
-    """⚙ A line to type an error or a worry into; below it the lessons and sections that explain it."""
-    hint = "paste an error, or say what worries you"
-    line = ipywidgets.Text(placeholder=hint, description="symptom", style=LABEL, layout={"width": "640px"})
+    """⚙ A place to paste an error or to type a worry; below it the entries and sections that explain it."""
+    box = ipywidgets.Textarea(
+        placeholder="paste an error, or say what worries you",
+        description="symptom",
+        style=LABEL,
+        rows=3,
+        layout={"width": "640px"},
+    )
     found = ipywidgets.Output(outputs=_found(""))
-    line.observe(lambda change: setattr(found, "outputs", _found(change["new"])), "value")
-    rows = [(s.name, f"{s.lesson[:2]} · {s.section}") for s in symptoms.SYMPTOMS]
-    return View([line, found], draw.table("Where each symptom is explained", ["symptom", "lesson · section"], rows))
+    box.observe(lambda change: setattr(found, "outputs", _found(change["new"])), "value")
+    known = [(where, [s.name for s in symptoms.table() if symptoms.group(s) == where]) for where in symptoms.groups()]
+    rows = [(where, f"{len(names)}", "\n".join(names[:3])) for where, names in known]
+    return View(
+        [box, found], draw.table(f"The finder knows {len(symptoms.table())} symptoms", ["where", "how many", "such as"], rows)
+    )
 
 
 def _found(words: str) -> tuple[dict, ...]:

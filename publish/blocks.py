@@ -9,12 +9,13 @@ from html import escape
 
 import nbformat
 
+from helpers import symptoms
 from helpers.quiz import Exercise, Prediction, Verdict
-from helpers.scenes import symptoms
 from publish.lessons import Flipbook, Lesson
 
 ALIVE = "This picture answers to its controls when it runs: in JupyterLab after <code>make lab</code>, or on Binder."
 
+NONE = "Nothing fits, and a wrong lead is worse than none. The index of all messages has them by kind."
 DRAWS = re.compile(r"(widgets|scenes|draw)\.\w+\(")
 
 
@@ -28,6 +29,8 @@ def replaced(lesson: Lesson, deck: bool = False) -> nbformat.NotebookNode:
     for k, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
             continue
+        if k in cures(notebook):
+            cell.metadata["tags"] = ["cure"]
         still = next((output.data["image/svg+xml"] for output in cell.outputs if "image/svg+xml" in output.get("data", {})), "")
         asked, checked = lesson.quiz(cell.source, "ask"), lesson.quiz(cell.source, "check")
         if asked and still:
@@ -37,7 +40,7 @@ def replaced(lesson: Lesson, deck: bool = False) -> nbformat.NotebookNode:
         elif k in lesson.flipbooks:
             html = flipbook(lesson.flipbooks[k])
         elif "widgets.symptom_finder()" in cell.source:
-            html, cell.metadata["transient"] = finder(still), {"remove_source": True}
+            html, cell.metadata["transient"] = still if deck else finder(still), {"remove_source": True}
         elif k in lesson.live:
             html = f"<figure class='live'>{still}<figcaption>{ALIVE}</figcaption></figure>"
         elif still:
@@ -48,6 +51,16 @@ def replaced(lesson: Lesson, deck: bool = False) -> nbformat.NotebookNode:
             cell.metadata["transient"] = {"remove_source": True}
         cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": html})]
     return notebook
+
+
+def cures(notebook: nbformat.NotebookNode) -> set[int]:
+    """The numbers of the cells to copy, in a notebook of error by error: the last code of each section."""
+    if not notebook.cells[0].source.startswith("# Error by error"):
+        return set()
+    heads = [k for k, cell in enumerate(notebook.cells) if cell.cell_type == "markdown" and cell.source.startswith("## ")]
+    code = [k for k, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    spans = zip(heads[1:], [*heads[2:], len(notebook.cells)])
+    return {max(k for k in code if start < k < end) for start, end in spans if any(start < k < end for k in code)}
 
 
 def prediction(asked: Prediction) -> str:
@@ -94,15 +107,43 @@ def _inside_a_script(value: object) -> str:
     return json.dumps(value, separators=(",", ":")).replace("</", "<\\/")
 
 
-def finder(still: str) -> str:
-    """A line to search in, the table of symptoms for `page.js`, and the whole table as a picture."""
-    rows = [
-        {"name": s.name, "signs": [*s.signs, s.name.lower()], "advice": s.advice, "lesson": s.lesson, "section": s.section}
-        for s in symptoms.SYMPTOMS
-    ]
+def finder(still: str, up: str = "", whole: bool = True) -> str:
+    """A place to search in, with what `finder.js` searches, and what it knows as a picture; links go `up` to the root.
+
+    `whole` is with a link to the index of all messages.
+    """
+    more = f"<p><a href='{up}errors/index.html'>All messages</a></p>" if whole else ""
     return (
-        "<div class='finder'><label>Symptom <input type='search' placeholder='paste an error, or say what worries you'>"
-        f"</label><div class='found' role='status' data-none='{escape(symptoms.NONE)}'>{escape(symptoms.EMPTY)}</div>"
-        f"<script type='application/json'>{_inside_a_script(rows)}</script>"
-        f"<details><summary>All symptoms</summary>{still}</details></div>"
+        "<div class='finder'><label>Symptom <textarea rows='3' placeholder='paste an error, or say what worries you'></textarea>"
+        f"</label><div class='found' role='status' data-none='{escape(NONE)}'>{escape(symptoms.EMPTY)}</div>"
+        f"<script type='application/json'>{_inside_a_script(search_data(up))}</script>"
+        f"{more}{still}</div>"
     )
+
+
+def search_data(up: str = "") -> dict[str, object]:
+    """The finder's table, words and limits, as `finder.js` takes them."""
+    rows = [
+        {
+            "name": entry.name,
+            "advice": entry.advice,
+            "where": symptoms.title(entry),
+            "link": up + address(entry),
+            "messages": [[regex.pattern, size] for regex, size in messages],
+            "common": entry.common,
+        }
+        for entry, messages in zip(symptoms.table(), symptoms.patterns(), strict=True)
+    ]
+    words = symptoms.words()
+    names = ("endings", "same", "phrases", "weights", "counts")
+    return {
+        "table": rows,
+        "words": {"silent": sorted(words.silent), **{name: getattr(words, name) for name in names}},
+        "limits": symptoms.LIMITS,
+    }
+
+
+def address(entry: symptoms.Symptom) -> str:
+    """The page and section of an entry, below the site's root: a short one that never changes, for an error."""
+    page = "index" if entry.place == "00_start_here" else entry.place
+    return f"{page}.html#{entry.address if '/' in entry.place else entry.section.replace(' ', '-')}"

@@ -64,14 +64,14 @@ def read(path: Path) -> Lesson:
 
 
 def read_all(run: bool = True) -> list[Lesson]:
-    """Every lesson, then every solution, in order; lessons are run for their frames, two at a time, the longest early."""
+    """Every lesson, then error by error, then every solution; lessons are run for their frames, two at a time, the longest early."""
     lessons = [read(path) for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
     if run:
         with ProcessPoolExecutor(2) as pool:
             ran = pool.map(_run, [lesson.path for lesson in reversed(lessons)])
             for lesson, cells in zip(reversed(lessons), tqdm(ran, "running the lessons", len(lessons))):
                 _add(lesson, cells)
-    return lessons + [read(path) for path in sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))]
+    return lessons + [read(path) for folder in ("errors", "solutions") for path in sorted((NOTEBOOKS / folder).glob("*.ipynb"))]
 
 
 def _run(path: Path) -> dict[int, Flipbook | None]:

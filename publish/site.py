@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Sequence
 from functools import lru_cache
+from html import escape, unescape
 from pathlib import Path
 
 import jinja2
@@ -13,11 +15,13 @@ import nbformat
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
+from helpers import symptoms
 from publish import blocks
 from publish.folder import emptied
 from publish.lessons import ROOT, Lesson
 
 STATIC = Path(__file__).parent / "static"
+INDEX = "errors/index.html"
 
 
 def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
@@ -33,12 +37,59 @@ def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
         page.parent.mkdir(parents=True, exist_ok=True)
         up = "../" * lesson.page.count("/")
         menu = [(up + other.page, other.title, other is lesson) for other in lessons if "/" not in other.page]
-        page.write_text(page_of.render(title=lesson.title, body=body(lesson), up=up, menu=menu), encoding="utf-8")
+        menu.append((up + INDEX, "Error by error", lesson.page.startswith("errors/")))
+        entries = [entry for entry in symptoms.table() if f"{entry.place}.html" == lesson.page]
+        shown = {"title": lesson.title, "body": addressed(body(lesson), entries), "up": up, "menu": menu}
+        page.write_text(page_of.render(**shown, **findable(lesson, entries)), encoding="utf-8")
         pages.append(page)
-    for name in ("page.css", "page.js"):
+    menu = [("../" + link.removeprefix(up), name, link.endswith(INDEX)) for link, name, _ in menu]
+    listed = {"title": "Error by error: all messages", "body": index(), "up": "../", "menu": menu}
+    (out / INDEX).write_text(
+        page_of.render(**listed, description="Every message, what it means, and its cure."), encoding="utf-8"
+    )
+    pages.append(out / INDEX)
+    for name in ("page.css", "page.js", "finder.js"):
         shutil.copy(STATIC / name, out / name)
     shutil.copy(ROOT / "docs" / "binder.svg", out / "binder.svg")
     return pages
+
+
+def addressed(html: str, entries: Sequence[symptoms.Symptom]) -> str:
+    """The page with the short address of each entry on its heading; JupyterLab's long one stays in it."""
+    address = {entry.section.replace(" ", "-"): entry.address for entry in entries}
+    return re.sub(
+        r'<h2 id="([^"]*)">(.*?)</h2>',
+        lambda m: (
+            f'<h2 id="{address[unescape(m[1])]}"><span id="{m[1]}">{m[2]}</span></h2>' if unescape(m[1]) in address else m[0]
+        ),
+        html,
+    )
+
+
+def findable(lesson: Lesson, entries: Sequence[symptoms.Symptom]) -> dict[str, str]:
+    """What a search engine shows: the page in a sentence, and each entry as question and answer (schema.org's FAQPage)."""
+    promise = next(
+        (line.strip("*") for line in lesson.notebook.cells[0].source.split("\n") if line.startswith("**")), lesson.title
+    )
+    asked = [
+        {"@type": "Question", "name": e.name, "url": f"#{e.address}", "acceptedAnswer": {"@type": "Answer", "text": e.advice}}
+        for e in entries
+    ]
+    page = {"@context": "https://schema.org", "@type": "FAQPage", "mainEntity": asked}
+    return {"description": escape(promise), "data": json.dumps(page).replace("</", "<\\/") if asked else ""}
+
+
+def index() -> str:
+    """All messages by kind, under a place to search in."""
+    parts = [f"<h1>Error by error: all messages</h1>{blocks.finder('', '../', whole=False)}"]
+    for where in symptoms.groups():
+        rows = "".join(
+            f'<li><a href="../{blocks.address(s)}">{escape(s.name)}</a>: {escape(s.advice)}</li>'
+            for s in symptoms.table()
+            if symptoms.group(s) == where
+        )
+        parts.append(f"<h2>{escape(where.removeprefix('Error by error: ').capitalize())}</h2><ul>{rows}</ul>")
+    return "".join(parts)
 
 
 def template(name: str) -> jinja2.Template:

@@ -18,9 +18,8 @@ from helpers.symptoms.search import Words
 
 FOLDER = Path(__file__).parent
 EMPTY = "Paste an error, the whole of it if you like, or say in a few words what worries you."
-INDEX = "errors/README"
 NONE = "Nothing fits, and a wrong lead is worse than none. The [index of all messages](errors/README.md) has them by kind."
-MOST, ENOUGH, ONE_WORD, ENOUGH_OF_AN_ERROR = 3, 5_000, 350, 7_500
+LIMITS = {"most": 3, "enough": 5_000, "ofAnError": 7_500, "oneWord": 350}
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,14 @@ class Symptom:
 @lru_cache
 def table() -> tuple[Symptom, ...]:
     """All entries, in the order of their files. Raises ValueError for one that lacks something, and names it."""
-    found = []
+    found: list[Symptom] = []
     for path in sorted(FOLDER.glob("*.toml")):
         for entry in tomllib.loads(path.read_text(encoding="utf-8")).get("entry", []):
-            if not path.stem.startswith("lessons"):
-                entry = {"place": f"errors/{path.stem}", "section": entry.get("name"), **entry}
+            given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+            if path.stem != "lessons":
+                given = {"place": f"errors/{path.stem}", "section": entry.get("name"), **given}
             try:
-                found.append(Symptom(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}))
+                found.append(Symptom(**given))
             except TypeError as error:
                 raise ValueError(f"{path.name}, {entry.get('name')!r}: {error}") from error
     return tuple(found)
@@ -89,7 +89,7 @@ def patterns() -> list[list[tuple[re.Pattern[str], int]]]:
     return [[(re.compile(pattern(m)), len(plain(m.replace("…", "")))) for m in entry.messages] for entry in table()]
 
 
-def find(text: str, most: int = MOST) -> list[Symptom]:
+def find(text: str, most: int = LIMITS["most"]) -> list[Symptom]:
     """The entries that explain an error's text or a worry in plain words, best first; none rather than a wrong one."""
     reading = read_error(text)
     hits = matches(reading or Reading(plain(text)))
@@ -106,9 +106,9 @@ def likely(text: str, reading: Reading | None) -> list[int]:
     return [
         number
         for score, cover, has, number in ranked
-        if cover >= (ENOUGH if reading is None else ENOUGH_OF_AN_ERROR)
+        if cover >= LIMITS["enough" if reading is None else "ofAnError"]
         and score * 10 >= top * 6
-        and (has >= ONE_WORD or many and reading is None)
+        and (has >= LIMITS["oneWord"] or many and reading is None)
     ]
 
 
@@ -133,14 +133,40 @@ def answer(text: str) -> str:
     """What `find` finds, as Markdown with a link to each section, seen from `notebooks/`."""
     if not text.strip():
         return EMPTY
-    lines = [f"{k}. **{_escaped(hit.name)}**  \n{_escaped(hit.advice)}  \n[{title(hit)}]({hit.link})" for k, hit in enumerate(find(text), 1)]
+    lines = [
+        f"{k}. **{_escaped(hit.name)}**  \n{_escaped(hit.advice)}  \n[{title(hit)}]({hit.link})"
+        for k, hit in enumerate(find(text), 1)
+    ]
     return "\n".join(lines) or NONE
 
 
 def title(entry: Symptom) -> str:
     """Where an entry stands, in words."""
+    return group(entry) if "/" in entry.place else f"Lesson {entry.place[:2]}: {entry.section}"
+
+
+def group(entry: Symptom) -> str:
+    """The notebook of `errors/` that an entry stands in, or the lessons."""
     folder, _, name = entry.place.rpartition("/")
-    return f"Error by error: {name.replace('_', ' ')}" if folder else f"Lesson {name[:2]}: {entry.section}"
+    return f"Error by error: {name.replace('_', ' ')}" if folder else "The lessons"
+
+
+def groups() -> list[str]:
+    """All groups, in order."""
+    return list(dict.fromkeys(map(group, table())))
+
+
+def index() -> str:
+    """All entries by kind, as Markdown with links seen from `notebooks/errors/`."""
+    parts = ["# Error by error: all messages\n\nThe finder in [lesson 00](../00_start_here.ipynb) searches them.\n"]
+    for where in groups():
+        listed = [f"- [{_escaped(s.name)}]({_from_errors(s)}): {_escaped(s.advice)}" for s in table() if group(s) == where]
+        parts.append(f"## {where.removeprefix('Error by error: ').capitalize()}\n\n" + "\n".join(listed) + "\n")
+    return "\n".join(parts)
+
+
+def _from_errors(entry: Symptom) -> str:
+    return entry.link.removeprefix("errors/") if "/" in entry.place else f"../{entry.link}"
 
 
 def _escaped(text: str) -> str:

@@ -16,7 +16,7 @@ LOG = re.compile(
 )
 TRACEBACK = "Traceback (most recent call last)"
 CHAINED = re.compile(r"^(?:During handling of the above exception|The above exception was the direct cause)")
-FRAME = re.compile(r'^\s*(?:File .*, line \d+|File .*:\d+,? in |Cell In\s*\[|Input In\s*\[|<ipython-input|-+> ?\d+ |~?\^+)')
+FRAME = re.compile(r"^\s*(?:File .*, line \d+|File .*:\d+,? in |Cell In\s*\[|Input In\s*\[|<ipython-input|-+> ?\d+ |~?\^+)")
 HEAD = re.compile(
     r"^(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*)?(?:Error|Exception|Warning|Interrupt|Exit|StopIteration|BadZipFile|Failure)(?::\s|:?\s*$)"
 )

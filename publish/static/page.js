@@ -54,38 +54,14 @@ function prediction(box) {
   }
 }
 
-const COMMON = new Set(["the", "and", "for", "not", "state_dict", "model"]);
-
-function words(text) {
-  return new Set((text.match(/[a-z_']{3,}/g) || []).filter((word) => !COMMON.has(word)));
-}
-
-function score(sign, line) {
-  if (line.includes(sign)) return 10 + sign.length;
-  if (line.length > 3 && sign.includes(line)) return 5 + line.length;
-  const wanted = words(sign);
-  const common = [...wanted].filter((word) => words(line).has(word)).length;
-  return common * 2 > wanted.size ? common / wanted.size : 0;
-}
-
-function find(symptoms, text, most = 3) {
-  const line = text.toLowerCase().split(/\s+/).filter(Boolean).join(" ");
-  return symptoms
-    .map((symptom) => ({ symptom, score: Math.max(...symptom.signs.map((sign) => score(sign, line))) }))
-    .filter((hit) => hit.score > 0)
-    .sort((one, other) => other.score - one.score)
-    .slice(0, most)
-    .map((hit) => hit.symptom);
-}
-
 function finder(box) {
-  const symptoms = JSON.parse(box.querySelector("script").textContent);
-  const line = box.querySelector("input");
+  const searched = new Finder(JSON.parse(box.querySelector("script").textContent));
+  const place = box.querySelector("textarea");
   const found = box.querySelector(".found");
   const empty = found.textContent;
-  line.addEventListener("input", () => {
-    const hits = find(symptoms, line.value);
-    if (!line.value.trim()) {
+  place.addEventListener("input", () => {
+    const hits = searched.find(place.value);
+    if (!place.value.trim()) {
       found.textContent = empty;
     } else if (!hits.length) {
       found.textContent = found.dataset.none;
@@ -98,10 +74,28 @@ function finder(box) {
 function entry(hit) {
   const [row, name, link] = ["p", "b", "a"].map((tag) => document.createElement(tag));
   name.textContent = hit.name;
-  link.textContent = `Lesson ${hit.lesson.slice(0, 2)}: ${hit.section}`;
-  link.href = `${hit.lesson}.html#${hit.section.replaceAll(" ", "-")}`;
+  link.textContent = hit.where;
+  link.href = hit.link;
   row.append(name, document.createElement("br"), hit.advice, document.createElement("br"), link);
   return row;
+}
+
+function copyable(cell) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "copy";
+  button.textContent = "Copy the cure";
+  button.addEventListener("click", async () => {
+    const code = cell.querySelector("pre");
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(code);
+      button.textContent = "Selected: press Ctrl+C";
+    }
+  });
+  cell.prepend(button);
 }
 
 function theme(button) {
@@ -124,4 +118,5 @@ try {
 document.querySelectorAll(".flipbook").forEach(flipbook);
 document.querySelectorAll(".predict").forEach(prediction);
 document.querySelectorAll(".finder").forEach(finder);
+document.querySelectorAll(".celltag_cure").forEach(copyable);
 document.querySelectorAll("#theme").forEach(theme);

@@ -16,11 +16,12 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from tqdm import tqdm
 
-from helpers import scenes
+from helpers import scenes, symptoms
 from publish.moving import moving
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "docs" / "photograph.svg"
+INDEX = ROOT / "notebooks" / "errors" / "README.md"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 BINDER = re.compile(r"https://mybinder\.org/v2/gh/[^/\s)]+/[^/\s)]+/")
 
@@ -104,6 +105,7 @@ def main(names: list[str]) -> None:
     """Refreshes the notebooks whose paths are given, or all, and the README's links and picture."""
     readdress(ROOT / "README.md")
     PICTURE.write_text(readme_picture(), encoding="utf-8")
+    INDEX.write_text(symptoms.index(), encoding="utf-8")
     paths = [Path(name) for name in names] or sorted((ROOT / "notebooks").rglob("*.ipynb"))
     paths = [path for path in paths if ".ipynb_checkpoints" not in path.parts]
     with ThreadPoolExecutor(2) as pool:
