@@ -18,6 +18,7 @@ from refresh import BINDER, binder_base, normalise, text
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
+ERRORS = sorted((NOTEBOOKS / "errors").glob("*.ipynb"))
 PATH = [path for path in LESSONS if path.name >= "01"]
 LEAK = re.compile(r"(?<![\w.])/(?:root|home|tmp|work|Users|usr|opt|var)/|[A-Z]:\\\\|\b0x[0-9a-f]{6,}\b|127\.0\.0\.1|localhost")
 MOVING = (
@@ -31,7 +32,9 @@ MOVING = (
 MINUTES = {".check(": 4, ".ask()": 0.5} | dict.fromkeys(MOVING, 1.5)
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 each_of_the_path = pytest.mark.parametrize("path", PATH, ids=lambda path: path.stem)
-each_notebook = pytest.mark.parametrize("path", LESSONS + SOLUTIONS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+each_notebook = pytest.mark.parametrize(
+    "path", LESSONS + SOLUTIONS + ERRORS, ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
 
 
 def read(path):
@@ -192,6 +195,6 @@ def test_the_worked_example_stands_there_in_full():
 
 
 def test_binder_links_stand_on_the_one_address():
-    for path in (*LESSONS, NOTEBOOKS.parent / "README.md"):
+    for path in (*LESSONS, *ERRORS, NOTEBOOKS.parent / "README.md"):
         content = path.read_text(encoding="utf-8")
         assert BINDER.findall(content) == [binder_base()]
