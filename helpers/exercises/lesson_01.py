@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.functional import linear, relu, relu6
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from helpers.exercises.forward import SHAPES, forward, otherwise
 from helpers.exercises.trial import apart, is_number, plain, quarters, unlike
 from helpers.quiz import Choice, Exercise, Prediction
 
@@ -62,42 +62,12 @@ dropout_shifts = Prediction(
 )
 
 
-Act = Callable[[Tensor], Tensor]
 KEYS = ("0.weight", "0.bias", "2.weight", "2.bias")
 NAMES = ("hidden.weight", "hidden.bias", "output.weight", "output.bias")
-SHAPES = ((2, 2), (2,), (1, 2), (1,))
-
-
-def _as_it_is(x: Tensor) -> Tensor:
-    return x
-
-
-_RIGHT = (_as_it_is, relu, _as_it_is)
-_OTHERWISE: dict[str, tuple[Act, Act, Act]] = {
-    "without the ReLU between the two layers": (_as_it_is, _as_it_is, _as_it_is),
-    "with a second ReLU, after the last layer": (_as_it_is, relu, relu),
-    "with the ReLU after the last layer": (_as_it_is, _as_it_is, relu),
-    "with the ReLU before the first layer": (relu, _as_it_is, _as_it_is),
-    "with a ReLU that stops at 6": (_as_it_is, relu6, _as_it_is),
-    "with Tanh in place of the ReLU": (_as_it_is, torch.tanh, _as_it_is),
-}
-
-
-def _forward(tensors: Iterable[Tensor], x: Tensor, acts: tuple[Act, Act, Act] = _RIGHT) -> Tensor:
-    weight, bias, weight_2, bias_2 = tensors
-    first, between, last = acts
-    return last(linear(between(linear(first(x), weight, bias)), weight_2, bias_2))
-
-
-def _otherwise(given: list[Tensor], cases: list[tuple[list[Tensor], Tensor]]) -> str | None:
-    for words, acts in _OTHERWISE.items():
-        if all(torch.allclose(one, _forward(*case, acts)) for one, case in zip(given, cases)):
-            return words
-    return None
 
 
 def _named(value: Any) -> str:
-    return f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    return f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"of type {type(value).__name__}"
 
 
 @apart()
@@ -115,17 +85,17 @@ def _by_hand(answer: Callable) -> str | None:
             return f"The model's output is torch.float32; yours is {given[-1].dtype}."
         if [*state] != [*KEYS] or not all(map(torch.equal, state.values(), tensors)):
             return "Your function changed the state dict, and with it the model. Read from it only."
-    if words := _otherwise(given, cases):
+    if words := otherwise(given, cases):
         return f"That is the output {words}."
     for one, (tensors, x) in zip(given, cases):
-        if not torch.equal(one, right := _forward(tensors, x)):
+        if not torch.equal(one, right := forward(tensors, x)):
             return f"For one model and x = {x.tolist()} the output is {right.item():+.4f}, you say {one.item():+.4f}."
     return None
 
 
 @apart()
 def _named_layers(answer: nn.Module) -> str | None:
-    if isinstance(answer, type):
+    if isinstance(answer, type) and issubclass(answer, nn.Module):
         return f"You gave the class {answer.__name__}; wanted a model: {answer.__name__}()."
     if not isinstance(answer, nn.Module):
         return unlike(answer, "a model")
@@ -138,22 +108,20 @@ def _named_layers(answer: nn.Module) -> str | None:
         if state[name].shape != shape or state[name].dtype != torch.float32:
             own = f"{state[name].dtype} and {tuple(state[name].shape)}"
             return f"The names are right, but {name} is {own}; in the running model torch.float32 and {shape}."
-    return _runs_otherwise(answer)
+    return _runsotherwise(answer)
 
 
-def _runs_otherwise(answer: nn.Module) -> str | None:
+def _runsotherwise(answer: nn.Module) -> str | None:
     if type(answer).forward is nn.Module.forward:
         return f"The names are right, but {type(answer).__name__} has no forward: it holds the layers and does not run them."
     tensors, x = [quarters(*shape) for shape in SHAPES], 2 * quarters(24, 2)
     given = functional_call(answer, dict(zip(NAMES, tensors)), (x,))
     if not isinstance(given, Tensor) or given.shape != (24, 1):
         return f"The names are right; for 24 inputs the output should be of shape (24, 1), and yours is {_named(given)}."
-    if words := _otherwise([given], [(tensors, x)]):
+    if words := otherwise([given], [(tensors, x)]):
         return f"The names are right, but it runs {words}."
     return (
-        None
-        if torch.equal(given, _forward(tensors, x))
-        else "The names are right, but with equal numbers it answers otherwise."
+        None if torch.equal(given, forward(tensors, x)) else "The names are right, but with equal numbers it answers otherwise."
     )
 
 
@@ -204,9 +172,11 @@ def _unregistered(answer: Any) -> str | None:
         return f"You gave {type(answer).__name__}; give the attribute's name as a string."
     if not names:
         return "No name yet: one attribute does hide layers."
-    bare = [name.strip().rpartition(".")[2] for name in names]
-    wrong = [name for name in bare if name != "blocks"]
-    return _WHY_NOT.get(wrong[0], f"There is no attribute {wrong[0]!r} that hides layers.") if wrong else None
+    for name in names:
+        bare = name.strip().rpartition(".")[2]
+        if bare != "blocks":
+            return _WHY_NOT.get(bare, f"There is no attribute {name!r} that hides layers.")
+    return None
 
 
 by_hand = Exercise(

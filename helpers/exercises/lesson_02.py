@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from helpers import lesson
-from helpers.exercises.models import Mixed, Renamed, piles, storages
+from helpers.exercises.models import Mixed, Renamed, piles, storages, unlike_the_state
 from helpers.exercises.trial import apart, plain, same, unlike
 from helpers.quiz import Choice, Exercise, Prediction
 
@@ -94,9 +94,11 @@ def _snapshot(answer: Callable) -> str | None:
         kept = answer(model)
         if not isinstance(kept, Mapping):
             return f"Wanted a dict from key to tensor; you return {type(kept).__name__}."
+        if not all(module.training for module in model.modules()):
+            return "Your function switched the model's mode, train or eval. A snapshot only reads the model."
         if not all(map(same, model.state_dict().values(), before.values())):
             return "Your function changed the model. A snapshot only reads it."
-        if wrong := _unlike_the_state(kept, before, model):
+        if wrong := unlike_the_state(kept, before, model):
             return wrong
         with torch.no_grad():
             for tensor in state.values():
@@ -106,33 +108,13 @@ def _snapshot(answer: Callable) -> str | None:
     return None
 
 
-def _unlike_the_state(kept: Mapping[str, Any], before: Mapping[str, Tensor], model: nn.Module) -> str | None:
-    buffers, parameters = dict(model.named_buffers()), dict(model.named_parameters())
-    if missing := [key for key in before if key not in kept]:
-        key, frozen = missing[0], missing[0] in parameters and not parameters[missing[0]].requires_grad
-        named = "a frozen parameter" if frozen else "a parameter" if key in parameters else "the second name of a tied weight"
-        return f"{key} is missing. It is {'a buffer' if key in buffers else named}, and the model's state dict has it."
-    if extra := [key for key in kept if key not in before]:
-        return f"{extra[0]!r} is no key of the model's state dict: load_state_dict would not take it."
-    for key, tensor in before.items():
-        mine = kept[key]
-        if not isinstance(mine, Tensor):
-            return f"{key} is a {type(mine).__name__} in your snapshot; load_state_dict wants a tensor."
-        if (mine.dtype, mine.shape) != (tensor.dtype, tensor.shape):
-            own = f"{mine.dtype} and {tuple(mine.shape)}"
-            return f"{key} is {own} in your snapshot; in the model {tensor.dtype} and {tuple(tensor.shape)}."
-        if mine.grad_fn is not None:
-            return f"{key} hangs on autograd's graph in your snapshot: a copy of a parameter needs detach() too."
-        if not torch.equal(mine, tensor):
-            return f"{key} has other numbers in your snapshot than in the model."
-    return None
-
-
 @apart()
 def _keys(answer: Any) -> str | None:
     if isinstance(answer, str) or not isinstance(answer, Collection):
         return unlike(answer, "a set of attribute names")
     right = {key.partition(".")[0] for key in TenThings().state_dict()}
+    if isinstance(answer, Mapping):
+        answer = [name for name, has_one in answer.items() if has_one is not False]
     given = {name.removeprefix("self.") if isinstance(name, str) else name for name in answer}
     strange = sorted(map(str, given - set(TEN)))
     if strange and strange[0] in TenThings().state_dict():
@@ -165,10 +147,10 @@ def _bytes(answer: Callable) -> str | None:
     if not callable(answer):
         return unlike(answer, "a function of a state dict")
     for words, state, why in piles():
-        given, right = answer(state), storages(state)
-        if not isinstance(given, (Sequence, Tensor)) or isinstance(given, str) or len(given) != 2:
-            return f"Wanted two things, (numbers, bytes); you return {type(given).__name__}."
-        pair = tuple(map(plain, given))
+        right, given = storages(state), answer(state)
+        pair = tuple(map(plain, given)) if isinstance(given, Iterable) and not isinstance(given, (str, Set, Mapping)) else ()
+        if len(pair) != 2:
+            return f"Wanted two numbers, (numbers, bytes); you return {type(given).__name__}."
         if pair == right[::-1] != right:
             return f"You give bytes first: {pair}. Wanted the numbers first, then the bytes."
         if pair != right:
@@ -183,7 +165,7 @@ def _write(answer: Callable) -> str | None:
     model, renamed = lesson.build_model(), Renamed()
     if wrong := _after_writing(answer, model, model[2].get_parameter("bias")):
         return wrong
-    away = "In a model where the key 2.bias belongs to a module of another name, your function fails: go through state_dict()."
+    away = "Where the key 2.bias leads to a module of another name, your function fails: go by the key in state_dict()."
     try:
         return away if _after_writing(answer, renamed, renamed.last.bias) else None
     except Exception:

@@ -176,6 +176,7 @@ def _adam(answer: Callable) -> str | None:
             added: "That is Adam's state alone.",
             2 * weights: "That is one buffer for each parameter. Adam keeps exp_avg and exp_avg_sq.",
             3 * weights: "Adam also keeps a step counter of 4 bytes for each parameter.",
+            2 * weights + added: "That is one tensor too many for each parameter: gradients are not counted.",
             (weights + added) // 4: "That counts numbers, of four bytes each.",
         }
         if given != weights + added:

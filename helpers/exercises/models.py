@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -36,7 +37,36 @@ class Renamed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.last, self.other = nn.Linear(2, 1), nn.Linear(2, 1)
-        self.register_state_dict_post_hook(lambda _, state, *__: state.update({"2.bias": state.pop("last.bias")}))
+        self.register_state_dict_post_hook(self.rename)
+
+    @staticmethod
+    def rename(module: nn.Module, state: OrderedDict, *_: Any) -> None:
+        """Gives the bias its key, and a place in the middle."""
+        state["2.bias"] = state.pop("last.bias")
+        state.move_to_end("last.weight")
+
+
+def unlike_the_state(kept: Mapping[str, Any], before: Mapping[str, Tensor], model: nn.Module) -> str | None:
+    """Where a snapshot is another thing than `before`, the model's state dict as it was."""
+    buffers, parameters = dict(model.named_buffers()), dict(model.named_parameters())
+    if missing := [key for key in before if key not in kept]:
+        key, frozen = missing[0], missing[0] in parameters and not parameters[missing[0]].requires_grad
+        named = "a frozen parameter" if frozen else "a parameter" if key in parameters else "the second name of a tied weight"
+        return f"{key} is missing. It is {'a buffer' if key in buffers else named}, and the model's state dict has it."
+    if extra := [key for key in kept if key not in before]:
+        return f"{extra[0]!r} is no key of the model's state dict: load_state_dict would not take it."
+    for key, tensor in before.items():
+        mine = kept[key]
+        if not isinstance(mine, Tensor):
+            return f"{key} is a {type(mine).__name__} in your snapshot; load_state_dict wants a tensor."
+        if (mine.dtype, mine.shape) != (tensor.dtype, tensor.shape):
+            own = f"{mine.dtype} and {tuple(mine.shape)}"
+            return f"{key} is {own} in your snapshot; in the model {tensor.dtype} and {tuple(tensor.shape)}."
+        if mine.grad_fn is not None:
+            return f"{key} hangs on autograd's graph in your snapshot: a copy of a parameter needs detach() too."
+        if not torch.equal(mine, tensor):
+            return f"{key} has other numbers in your snapshot than in the model."
+    return None
 
 
 def piles() -> Iterator[tuple[str, dict[str, Tensor], str]]:

@@ -88,6 +88,7 @@ SNAPSHOT = Case(
         (lambda model: {k: t.tolist() for k, t in snapshot(model).items()}, "encoder.weight is a list"),
         (with_the_cache, "'cache' is no key"),
         (emptied, "changed the model"),
+        (lambda model: snapshot(model.eval()), "switched the model's mode"),
         (lambda model: copy.deepcopy(model), "you return Mixed"),
         (lambda model: list(model.parameters()), "you return list"),
         (copy.deepcopy(OrderedDict()), "You gave OrderedDict"),
@@ -104,6 +105,7 @@ WHICH = Case(
         ("tied", "layers", "running", "bias", "weight"),
         dict.fromkeys(RIGHT_KEYS).keys(),
         [f"self.{name}" for name in RIGHT_KEYS],
+        {name: name in RIGHT_KEYS for name in lesson_02.TEN},
         np.array(sorted(RIGHT_KEYS)).tolist(),
     ],
     [
@@ -127,9 +129,10 @@ WHICH = Case(
 
 
 def count(state_dict):
-    storages = {t.untyped_storage().data_ptr(): t for t in state_dict.values()}.values()
-    sizes = [(t.untyped_storage().nbytes(), t.element_size()) for t in storages]
-    return sum(nbytes // width for nbytes, width in sizes), sum(nbytes for nbytes, _ in sizes)
+    unique = {t.untyped_storage().data_ptr(): t for t in state_dict.values()}.values()
+    sizes = [t.untyped_storage().nbytes() for t in unique]
+    numbers = [size // t.element_size() for size, t in zip(sizes, unique)]
+    return sum(numbers), sum(sizes)
 
 
 def count_by_loop(state_dict):
@@ -163,6 +166,12 @@ def count_from_the_file(state_dict):
     return torch.tensor(count(torch.load(file, weights_only=True)))
 
 
+def count_and_empty(state_dict):
+    pair = count(state_dict)
+    state_dict.clear()
+    return pair
+
+
 BYTES = Case(
     lesson_02.count_bytes,
     [
@@ -170,7 +179,8 @@ BYTES = Case(
         count_by_loop,
         count_from_the_file,
         lambda state: count_each(state, place, length),
-        lambda state: tuple(np.array(count(state))),
+        lambda state: np.array(count(state)),
+        count_and_empty,
         lambda state: tuple(
             map(sum, zip(*{place(t): (length(t), length(t) * t.element_size()) for t in state.values()}.values()))
         ),
@@ -276,7 +286,7 @@ def on_the_leaf(model):
     model[2].bias.fill_(5)
 
 
-BY_MODULE = "belongs to a module of another name"
+BY_MODULE = "leads to a module of another name"
 WRITE = Case(
     lesson_02.write_through,
     [
@@ -302,6 +312,8 @@ WRITE = Case(
         (through_the_module, BY_MODULE),
         (through_the_names, BY_MODULE),
         (the_last_one, BY_MODULE),
+        (lambda model: [*model.state_dict().values()][-1].fill_(5), BY_MODULE),
+        (lambda model: model[2].state_dict()["bias"].fill_(5), BY_MODULE),
         (on_the_leaf, "failed when it was tried: RuntimeError"),
         (5, "You gave int"),
     ],

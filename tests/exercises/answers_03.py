@@ -231,7 +231,7 @@ NAMES = Case(
 
 def adam_bytes(model):
     held = [*model.parameters(), *model.buffers()]
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = [p for p in model.parameters() if p.requires_grad]
     return sum(t.nbytes for t in held) + sum(2 * t.nbytes + 4 for t in trained)
 
 
@@ -284,6 +284,7 @@ ADAM = Case(
         (adam(each=1, counter=0), "keeps exp_avg and exp_avg_sq"),
         (adam(counter=0), "step counter"),
         (adam(each=0, counter=0), "the model alone"),
+        (adam(each=3), "gradients are not counted"),
         (adam(held=lambda model: []), "Adam's state alone"),
         (lambda model: adam_bytes(model) // 4, "counts numbers"),
         (lambda model: adam(counter=0)(model) + 8, "step counter of its own"),

@@ -166,6 +166,12 @@ def another_lr(model, optimizer, path):
     return pair
 
 
+def as_double(model, optimizer, path):
+    pair = round_trip(model, optimizer, path)
+    pair[0].double()
+    return pair
+
+
 def without_momentum(model, optimizer, path):
     pair = round_trip(model, optimizer, path)
     pair[1].param_groups[0]["momentum"] = 0.9
@@ -212,6 +218,7 @@ ROUND_TRIP = Case(
         (only_the_model, "no momentum buffers"),
         (only_the_optimizer, "was load_state_dict called on it"),
         (another_optimizer, "does not hold the parameters"),
+        (as_double, "another dtype"),
         (another_lr, "The learning rate was 0.02; the new optimizer has 0.01"),
         (without_momentum, "the run that never stopped has"),
         (the_same_back, "the model that you were given"),
@@ -382,6 +389,13 @@ def empty_buffers(path):
     return model, optimizer, epoch
 
 
+def resume_or_nothing(path):
+    try:
+        return resume(path)
+    except RuntimeError:
+        return None
+
+
 REPAIR = Case(
     lesson_04.repair,
     [resume, resume_as_mended, resume_optimizer_first, resume_assigned, resume_checked],
@@ -397,6 +411,8 @@ REPAIR = Case(
         (resume_otherwise(load={"weights_only": False}), "holds code was run"),
         (other_rate, "The learning rate was 0.02"),
         (empty_buffers, "the run that never stopped has"),
+        (lambda path: (*resume(path)[:2], "11"), "you say '11'"),
+        (resume_or_nothing, "raises nothing"),
         (lambda path: resume(path)[:2], "you return (Sequential, SGD)"),
         (lambda path: resume(path)[::-1], "you return (int, SGD, Sequential)"),
         (lambda path: torch.load(path, weights_only=True), "you return dict"),

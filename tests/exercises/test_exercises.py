@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import pkgutil
 import random
 import re
@@ -14,6 +15,7 @@ import torch
 
 import helpers.exercises
 from helpers.exercises import lesson_02
+from helpers.exercises.trial import apart
 from helpers.quiz import Exercise, Prediction
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -89,6 +91,22 @@ def test_judging_twice_says_the_same_and_leaves_the_notebook_as_it_was(case):
     assert around() == before
     torch.manual_seed(1234)
     assert [case.exercise.judge(answer) for answer in answers] == first
+
+
+def test_a_check_has_defaults_of_its_own_and_gives_the_notebook_back_its_own(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    dtype = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.no_grad():
+            before = around()
+            with pytest.raises(ValueError), apart():
+                assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
+                torch.rand(1), random.random(), numpy.random.random(), torch.set_grad_enabled(False), os.chdir("..")
+                raise ValueError
+            assert around() == before
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 @pytest.mark.parametrize("exercise", values(Exercise))
