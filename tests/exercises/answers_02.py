@@ -129,10 +129,10 @@ WHICH = Case(
 
 
 def count(state_dict):
-    unique = {t.untyped_storage().data_ptr(): t for t in state_dict.values()}.values()
-    sizes = [t.untyped_storage().nbytes() for t in unique]
-    numbers = [size // t.element_size() for size, t in zip(sizes, unique)]
-    return sum(numbers), sum(sizes)
+    storages = {t.untyped_storage().data_ptr(): t for t in state_dict.values()}
+    sizes = [t.untyped_storage().nbytes() for t in storages.values()]
+    widths = [t.element_size() for t in storages.values()]
+    return sum(size // width for size, width in zip(sizes, widths)), sum(sizes)
 
 
 def count_by_loop(state_dict):
