@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,10 +45,12 @@ def save(path: Path, model: nn.Module, optimizer: optim.Optimizer, **more: Any) 
 
 def opened(path: Path) -> Any:
     """What the file holds, or None if it does not load with weights_only=True."""
-    try:
-        return torch.load(path, weights_only=True)
-    except Exception:
-        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return torch.load(path, weights_only=True)
+        except Exception:
+            return None
 
 
 def refuses(load: Callable[[Path], Any], path: Path) -> bool:
