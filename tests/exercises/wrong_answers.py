@@ -6,7 +6,6 @@ Beside a wrong answer stand words that only its message has. Answers are made by
 from __future__ import annotations
 
 import copy
-import io
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn, optim
 
-from helpers.exercises import lesson_00, lesson_01, lesson_02, lesson_03, lesson_04, lesson_05
+from helpers.exercises import lesson_00, lesson_01, lesson_02, lesson_03, lesson_04
 from helpers.quiz import Exercise
 
 
@@ -407,67 +406,4 @@ LESSON_04 = [
     ),
 ]
 
-FORMATS = {name: right if right != "either" else "whole model" for name, right in lesson_05.SITUATIONS.items()}
-
-
-def rescued(prefix: str = "layer.", seed: int = 5) -> dict:
-    torch.manual_seed(seed)
-    return {prefix + key: tensor for key, tensor in nn.Linear(2, 2).state_dict().items()}
-
-
-def save_whole(path, model, optimizer):
-    torch.save({"model": model, "optimizer": optimizer}, path)
-
-
-def save_nowhere(path, model, optimizer):
-    torch.save(model.state_dict(), io.BytesIO())
-
-
-def load_model_only(path, model, optimizer):
-    model.load_state_dict(torch.load(path, weights_only=True)["model_state"])
-
-
-def load_optimizer_only(path, model, optimizer):
-    optimizer.load_state_dict(torch.load(path, weights_only=True)["optimizer_state"])
-
-
-LESSON_05 = [
-    Case(
-        lesson_05.rescue,
-        rescued(),
-        [
-            (nn.Linear(2, 2), "its state_dict() is what survives"),
-            (rescued(""), "yours are weight, bias"),
-            (rescued(seed=6), "not those in the file"),
-            ({}, "yours are none"),
-            ("old.pth", "You gave str"),
-        ],
-    ),
-    Case(
-        lesson_05.six,
-        FORMATS,
-        [
-            ({**FORMATS, "a release on the internet": "whole model"}, "load it with weights_only=True"),
-            ({**FORMATS, "a model for a server that has no Python code of yours": "whole model"}, "neither holds code"),
-            ({**FORMATS, "an archive to be read in five years": "whole model"}, "the code will have moved"),
-            ({**FORMATS, "a checkpoint to resume training": "whole model"}, "both load in place"),
-            ({**FORMATS, "weights for colleagues who will refactor": "whole model"}, "a pickled class does not"),
-            ({**FORMATS, "a release on the internet": ...}, "5 of 6 decided"),
-            ({**FORMATS, "a scratch file, read back by the same process in a minute": "jpeg"}, "none of the three"),
-            ("state dict", "You gave str"),
-        ],
-    ),
-    Case(
-        lesson_05.pair,
-        (save, load),
-        [
-            ((save_whole, load), "holds more than weights"),
-            ((save_nowhere, load), "left no file"),
-            ((save, load_model_only), "no momentum buffers"),
-            ((save, load_optimizer_only), "other numbers"),
-            (save, "Wanted two functions"),
-        ],
-    ),
-]
-
-CASES = LESSON_00 + LESSON_01 + LESSON_02 + LESSON_03 + LESSON_04 + LESSON_05
+CASES = LESSON_00 + LESSON_01 + LESSON_02 + LESSON_03 + LESSON_04
