@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from helpers import lesson
-from helpers.exercises import elsewhere
+from helpers.exercises import elsewhere, situations
 from helpers.exercises.states import difference, runs_code
 from helpers.exercises.trial import apart, unlike
 from helpers.quiz import Choice, Exercise, Prediction
@@ -60,52 +59,6 @@ flag = Prediction(
     ),
 )
 
-FORMATS = ("state dict", "whole model", "exported program")
-SITUATIONS = {
-    "weights for colleagues who will move the class": (
-        "state dict",
-        {
-            "whole model": "its pickle looks for the class at its old place",
-            "exported program": "its graph is fixed, and they want the weights in their own class",
-        },
-    ),
-    "a checkpoint to resume training": (
-        "state dict",
-        {
-            "whole model": "it holds no optimizer state; two state dicts load into what the script builds",
-            "exported program": "it holds no optimizer state, and its graph is fixed",
-        },
-    ),
-    "weights for strangers, who load with weights_only=True": (
-        "state dict",
-        {
-            "whole model": "weights_only=True refuses its class",
-            "exported program": "torch.load does not read it, torch.export.load does",
-        },
-    ),
-    "a model for a server that has torch, and none of your code": (
-        "exported program",
-        {
-            "state dict": "it holds no code: the server would need your class",
-            "whole model": "it holds the name of the class and not its code, so there is nothing to import",
-        },
-    ),
-    "your object with its plain attributes, back in the same code in a minute": (
-        "whole model",
-        {
-            "state dict": "it has no key for a plain attribute",
-            "exported program": "what comes back is a graph, not an object of your class",
-        },
-    ),
-    "the encoder of one model, to go into another model": (
-        "state dict",
-        {
-            "whole model": "it comes in one piece; from a state dict you pick keys",
-            "exported program": "it comes as one graph; from a state dict you pick keys",
-        },
-    ),
-}
-
 
 @apart()
 def pickled_elsewhere(path: str | Path) -> None:
@@ -124,21 +77,6 @@ def _rescue(answer: Any) -> str | None:
             earlier, given = given, elsewhere.write(path, columns, rows)
             if found := elsewhere.fault(answer(path), given, earlier):
                 return found
-    return None
-
-
-def _six(answer: Any) -> str | None:
-    if not isinstance(answer, Mapping):
-        return unlike(answer, "a dict from situation to format")
-    blank = [name for name in SITUATIONS if answer.get(name, ...) is ...]
-    if blank:
-        return f"{len(SITUATIONS) - len(blank)} of {len(SITUATIONS)} decided. Next: {blank[0]}."
-    for name, (right, why) in SITUATIONS.items():
-        given = " ".join(str(answer[name]).lower().replace("_", " ").replace("-", " ").split())
-        if given not in FORMATS:
-            return f"{name}: {str(answer[name])[:40]!r} is none of the three, {', '.join(FORMATS)}."
-        if given != right:
-            return f"{name}: not the {given}: {why[given]}."
     return None
 
 
@@ -172,12 +110,19 @@ def _pair(answer: Any) -> str | None:
                 return "save left the model in eval(); it was training."
             if difference(before, _states(model, optimizer)) is not None:
                 return "save changed the model or the optimizer that it was given."
-            saved.append((path.rename(path.with_suffix(".moved")), adam, before))
-        for path, adam, before in saved:
+            lesson.train_step(model, optimizer, *lesson.toy_data())
+            saved.append((path.rename(path.with_suffix(".moved")), adam, before, _states(model, optimizer)))
+        for path, adam, before, after in saved:
             fresh = _build(0.5, adam)
             load(path, *fresh)
             if found := _loaded_badly(before, _states(*fresh), saved[-1][2]):
                 return found
+            fresh[0].train()
+            lesson.train_step(*fresh, *lesson.toy_data())
+            if difference(after, _states(*fresh)) is not None:
+                return (
+                    "After load the numbers are right, and the next step is not: does the optimizer hold the model's tensors?"
+                )
         if runs_code(lambda path: load(path, *_build(0.5, False)), Path(folder)):
             return "load ran a call that stood in a file: it made a folder. weights_only=True refuses such a file."
     return None
@@ -224,7 +169,7 @@ six = Exercise(
         "Ask what must come back: numbers by name, the same object, or a program that runs without your class.",
         "Neither of the first two formats carries code. torch.export does.",
     ),
-    _six,
+    situations.fault,
 )
 pair = Exercise(
     "Your own save and load",

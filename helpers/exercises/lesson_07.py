@@ -140,7 +140,7 @@ def _resumed_badly(run: Training, saved: dict[str, Any], losses: list[float]) ->
     going_on = [run.step() for _ in losses]
     first = next((k for k, (one, other) in enumerate(zip(losses, going_on), 1) if one != other), None)
     if first is not None:
-        look = ", ".join(apart_in) or "whether the optimizer holds the parameters of run.model"
+        look = ", ".join(apart_in) or "who holds whom: optimizer the parameters of run.model, scheduler run.optimizer"
         return f"The losses part at step {first} after the resume. Look at {look}."
     if best != saved["best"]:
         return f"The losses agree, but best is {best:.3f}, not {saved['best']:.3f}."

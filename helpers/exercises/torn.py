@@ -157,7 +157,7 @@ def unflushed(save: Save, path: Path) -> str | None:
             if real := getattr(os, name, None):
                 stack.enter_context(_watched(real, spy(real)))
         save(state(4), path)
-    new, before = path.stat(), "It survives a kill, but not a power cut: "
+    new, before = path.stat(), "After a power cut the file at the path may be empty: "
     ours = [(file.st_size, there) for file, there in flushed if os.path.samestat(file, new)]
     if not flushed:
         return f"{before}call os.fsync on the new file before the rename."

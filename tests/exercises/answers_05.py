@@ -180,6 +180,12 @@ def load_loosely(path, model, optimizer):
     optimizer.load_state_dict(checkpoint["optimizer_state"])
 
 
+def load_and_assign(path, model, optimizer):
+    checkpoint = torch.load(path, weights_only=True)
+    model.load_state_dict(checkpoint["model_state"], assign=True)
+    optimizer.load_state_dict(checkpoint["optimizer_state"])
+
+
 def load_trusting(path, model, optimizer):
     checkpoint = torch.load(path, weights_only=False)
     model.load_state_dict(checkpoint["model_state"])
@@ -241,6 +247,7 @@ CASES = [
             (lambda path: {k: v.double() for k, v in rescue(path).items()}, "torch.float64 in yours"),
             (lambda path: {**rescue(path), "extra": 1}, "has no key 'extra'"),
             (lambda path: list(rescue(path).values()), "returns list"),
+            (lambda path: {k: v.numpy() for k, v in rescue(path).items()}, "layer.weight is a ndarray"),
             (lambda path: {}, "yours are none"),
             (lambda path: torch.load(path, weights_only=False, pickle_module=pickle), "ModuleNotFoundError"),
             (Remembering(), "that of another file"),
@@ -294,6 +301,7 @@ CASES = [
             ((save_and_freeze, load), "save left the model in eval()"),
             ((save_in_float64, load), "save changed the model"),
             ((save_parameters, load_loosely), "see the buffer 1.running_mean"),
+            ((save, load_and_assign), "does the optimizer hold the model's tensors?"),
             ((save, load_trusting), "load ran a call that stood in a file"),
             ((save, load_model_only), "the optimizer has no state"),
             ((save, load_optimizer_only), "see the parameter 0.weight"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
 from collections import OrderedDict
 
 import torch
@@ -104,6 +105,13 @@ def load_parameters(checkpoint, model):
     return model
 
 
+def load_what_the_model_asks_for(checkpoint, model):
+    state = checkpoint["model_state"]
+    start = "module." if all(key.startswith("module.") for key in state) else ""
+    model.load_state_dict({key: state[start + key] for key in model.state_dict()})
+    return model
+
+
 def load_a_copy(checkpoint, model):
     return load_parallel(checkpoint, copy.deepcopy(model))
 
@@ -199,6 +207,16 @@ def transfer_by_position(state, model):
     moved = []
     for (key, own), value in zip(model.state_dict().items(), state.values()):
         if own.shape == value.shape:
+            own.copy_(value)
+            moved.append(key)
+    return moved
+
+
+def transfer_by_shape(state, model):
+    moved, left = [], list(state.values())
+    for key, own in model.state_dict().items():
+        value = state.get(key, next((tensor for tensor in left if tensor.shape == own.shape), None))
+        if value is not None and value.shape == own.shape:
             own.copy_(value)
             moved.append(key)
     return moved
@@ -370,6 +388,8 @@ CASES = [
             (with_names(lambda key: key.lstrip("module.")), "key module.mlp.weight does not load"),
             (load_by_position, "its keys in another order does not load"),
             (with_names(lambda key: key.replace("module.", "")), "key module.module.weight does not load"),
+            (with_names(lambda key: re.sub(r"^(module\.)+", "", key)), "key module.module.weight does not load"),
+            (load_what_the_model_asks_for, "with a tensor too many loads"),
             (with_names(lambda key: key[7:]), "from one GPU, without the prefix, does not load"),
             (with_names(lambda key: key.removeprefix("module."), strict=False), "with a tensor too few loads"),
             (load_parameters, "norm.running_mean has other numbers"),
@@ -393,6 +413,7 @@ CASES = [
             (parameters_only, "norm.running_mean fits by name and shape"),
             (transfer_constants, "a layer too many: right tensors, wrong report: ['0.weight', '0.bias']"),
             (transfer_by_position, "another name: one.weight fits"),
+            (transfer_by_shape, "classifier.weight has changed, and the checkpoint has no tensor of that name"),
             (transfer_what_overlaps, "has changed, though its shape"),
             (transfer_if(lambda *_: False), "0.weight fits by name and shape"),
             (lambda state, model: transfer(state, model) and None, "Return their names too; you return NoneType"),

@@ -158,16 +158,28 @@ def load_another_model(run, path):
     run.model = copy.deepcopy(run.model)
 
 
+def load_a_new_optimizer(run, path):
+    run.optimizer = torch.optim.SGD(run.model.parameters(), lr=0.1, momentum=0.9)
+    load(run, path)
+
+
+def load_in_any_way(run, path):
+    try:
+        load(run, path)
+    except Exception:
+        load_trusting(run, path)
+
+
 KEPT = {}
 
 
 def save_in_memory(run, path):
     save(run, path)
-    KEPT["path"] = shutil.copy(path, Path(tempfile.gettempdir()) / f"kept by {os.getpid()}")
+    KEPT["bytes"] = path.read_bytes()
 
 
 def load_from_memory(run, path):
-    load(run, KEPT["path"])
+    load(run, io.BytesIO(KEPT["bytes"]))
 
 
 def beside(path):
@@ -212,6 +224,25 @@ def write_in_a_folder(state, path):
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         torch.save(state, Path(folder) / "new")
         os.replace(Path(folder) / "new", path)
+
+
+def write_verify_and_keep_the_old(state, path):
+    part = path.parent / f".{path.stem}-{os.getpid()}"
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "wb") as file:
+        torch.save(state, file)
+    torch.load(part, weights_only=True)
+    if path.exists():
+        shutil.copy2(path, path.with_suffix(".old"))
+    os.replace(os.fsencode(part), os.fsencode(path))
+
+
+def swap(state, path):
+    part = beside(path)
+    torch.save(state, part)
+    if path.exists():
+        os.replace(path, path.with_suffix(".old"))
+    os.replace(part, path)
 
 
 def write_straight(state, path):
@@ -299,12 +330,14 @@ CASES = [
             ((save, loads("model", "optimizer", "best", "rng")), "Look at scheduler"),
             ((save, loads("model", "optimizer", "scheduler", "rng")), "losses agree, but best is"),
             ((save, load_the_counter), "losses agree, but scheduler is not as it was saved"),
-            ((save, load_another_model), "whether the optimizer holds the parameters of run.model"),
+            ((save, load_another_model), "who holds whom"),
+            ((save, load_a_new_optimizer), "who holds whom"),
             ((save_and_stay_in_eval, load_and_stay_in_eval), "save left the model in eval()"),
             ((save, load_and_stay_in_eval), "load left the model in eval()"),
             ((save_and_seed, load_and_seed), "Does save draw or seed random numbers?"),
             ((save, load_and_seed), "Look at torch's generator"),
             ((save, load_trusting), "load ran a call that stood in a file"),
+            ((save, load_in_any_way), "load ran a call that stood in a file"),
             ((save_in_memory, load_from_memory), "The losses part at step 1"),
             ((save_objects, load), "does not load with weights_only=True"),
             ((save_nowhere, load), "no file"),
@@ -338,13 +371,22 @@ CASES = [
     ),
     Case(
         lesson_07.survives,
-        [write, write_with_path, write_with_rename, write_bytes_beside, write_a_temporary, write_in_a_folder],
+        [
+            write,
+            write_with_path,
+            write_with_rename,
+            write_bytes_beside,
+            write_a_temporary,
+            write_in_a_folder,
+            write_verify_and_keep_the_old,
+        ],
         [
             (write_straight, "leaves a torn file at the path"),
             (functools.partial(write_from_memory), "leaves a torn file at the path"),
             (write_and_copy, "leaves a torn file at the path"),
             (rename_too_early, "leaves a torn file at the path"),
             (write_after_a_backup, "neither the old nor the new state"),
+            (swap, "no file at the path: the old one"),
             (unlink_first, "no file at the path: the old one"),
             (write_and_move, "a file of another folder"),
             (write_exclusively, "what that one left: FileExistsError"),

@@ -168,6 +168,17 @@ def write_a_temporary(state, path):
     Path(file.name).rename(path)
 
 
+def write_and_sync_all(state, path):
+    part = beside(path)
+    torch.save(state, part)
+    if hasattr(os, "sync"):
+        os.sync()
+    else:
+        with open(part, "rb+") as file:
+            os.fsync(file)
+    os.replace(part, path)
+
+
 def write_by_descriptor(state, path):
     stream = io.BytesIO()
     torch.save(state, stream)
@@ -348,6 +359,14 @@ def is_first_eight(path, digest):
     return hashlib.sha256(path.read_bytes()).hexdigest()[:8] == digest[:8].lower()
 
 
+def stands_in_it(path, digest):
+    return digest.lower() in hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def is_md5(path, digest):
+    return hashlib.md5(path.read_bytes()).hexdigest() == digest.lower()[:32]
+
+
 def is_alike(path, digest):
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     return all(a == b for a, b in zip(found[:-1], digest.lower())) and len(digest) == 64
@@ -392,6 +411,7 @@ CASES = [
             write_with_fdatasync,
             write_a_temporary,
             write_by_descriptor,
+            write_and_sync_all,
             write_and_flush_the_folder,
             write_and_flush_later,
         ],
@@ -433,6 +453,8 @@ CASES = [
         [
             (is_whole_in_small_letters, "The digest in capitals gives False"),
             (begins_alike, "The first eight characters of the digest gives True"),
+            (stands_in_it, "The first eight characters of the digest gives True"),
+            (is_md5, "The untouched file gives False"),
             (is_first_eight, "A digest whose last character differs gives True"),
             (is_alike, "A digest whose last character differs gives True"),
             (has_first_block, "The untouched file gives False"),
