@@ -73,7 +73,10 @@ def _killed_at_every_moment(save: Save, path: Path) -> str | None:
 def _written_over(save: Save, path: Path) -> str | None:
     """Where nothing can fork: whether the file that stood at the path is still whole under a second name."""
     second, whole = path.with_name("second name"), path.read_bytes()
-    os.link(path, second)
+    try:
+        os.link(path, second)
+    except OSError:
+        return None
     save(state(2), path)
     return None if second.read_bytes() == whole else TORN
 
