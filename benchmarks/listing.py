@@ -75,8 +75,8 @@ def ten_thousand() -> list[Line]:
             "list and draw 10,000 meta tensors",
             f"{ours:.0f} ms (rows alone {rows:.0f} ms)",
             f"as long: {said}",
-            "≤ 50 ms",
-            ours <= 50,
+            "no longer than any of them",
+            ours <= min(others.values()),
         )
     ]
 

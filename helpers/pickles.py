@@ -206,11 +206,9 @@ def refusal(program: Program) -> str | None:
     calls that multiply what they are given, and tuples of tuples, which are hashed as they unfold.
     """
     refused = [name for name in program.names if not SAFE.fullmatch(name)]
-    for known, words in _FRIENDLY:
-        if refused and all(any(kind.fullmatch(name) for kind, _ in _FRIENDLY) for name in refused):
-            name = next((name for name in refused if known.fullmatch(name)), None)
-            if name:
-                return words.format(name)
+    kinds = [next((k for k, (kind, _) in enumerate(_FRIENDLY) if kind.fullmatch(name)), len(_FRIENDLY)) for name in refused]
+    if refused and max(kinds) < len(_FRIENDLY):
+        return _FRIENDLY[min(kinds)][1].format(refused[kinds.index(min(kinds))])
     if refused:
         return f"asks to import {refused[0]}, which can run code. It was not loaded: do not trust where it came from."
     if program.computed or program.copied > _MOST_COPIED:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+from helpers.exercises.trial import is_number, plain
 from helpers.quiz import Choice, Exercise, Prediction
 
 another_model = Prediction(
@@ -19,14 +21,23 @@ another_model = Prediction(
 )
 
 
+_WHAT_ELSE = {
+    2: "2 counts the Linears. Each of them has a weight and a bias.",
+    3: "3 counts the modules. ReLU has nothing to remember, and each Linear has a weight and a bias.",
+    9: "9 counts the numbers inside the tensors. The question is how many tensors have a key.",
+    36: "36 counts the bytes: nine numbers of four bytes. The question is how many tensors have a key.",
+}
+
+
 def _count(answer: Any) -> str | None:
-    if isinstance(answer, bool) or not isinstance(answer, int):
+    count = plain(answer)
+    if isinstance(count, Collection) and not isinstance(count, str):
+        return f"You gave {type(answer).__name__}; the question is how many keys there are: len(...) counts them."
+    if not is_number(count):
         return f"You gave {type(answer).__name__}; a count is an int, such as len(model.state_dict())."
-    if answer == 3:
-        return "3 counts the modules. ReLU has nothing to remember, and each Linear has a weight and a bias."
-    if answer == 9:
-        return "9 counts the numbers inside the tensors. The question is how many tensors have a key."
-    return None if answer == 4 else f"{answer} is not the length of the dict. Let Python count: len(...)."
+    if count in _WHAT_ELSE:
+        return _WHAT_ELSE[count]
+    return None if count == 4 else f"{count} is not the length of the dict. Let Python count: len(...)."
 
 
 count_keys = Exercise(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from typing import Any
 
 import torch
-from torch import nn, optim
+from torch import nn
 
 from helpers import lesson
+from helpers.exercises.models import Mixed, Renamed, piles, storages, unlike_the_state
+from helpers.exercises.trial import apart, plain, same, unlike
 from helpers.quiz import Choice, Exercise, Prediction
 
 detached = Prediction(
@@ -84,33 +86,47 @@ class TenThings(nn.Module):
         self.tied = self.weight
 
 
+@apart()
 def _snapshot(answer: Callable) -> str | None:
     if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of a model."
-    model = lesson.build_model()
-    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    before = copy.deepcopy(model.state_dict())
-    kept = answer(model)
-    if not isinstance(kept, Mapping) or list(kept) != list(before):
-        return f"Wanted a state dict with the model's four keys; yours is a {type(kept).__name__}."
-    lesson.train_step(model, optimizer, *lesson.toy_data())
-    moved = [key for key in before if not torch.equal(kept[key], before[key])]
-    if moved:
-        return f"After one step your snapshot moved: {', '.join(moved)} changed with the model."
+        return unlike(answer, "a function of a model")
+    for width in (2, 5):
+        model = Mixed(width)
+        model(torch.randn(4, width))
+        state, before = model.state_dict(), copy.deepcopy(model.state_dict())
+        kept = answer(model)
+        if not isinstance(kept, Mapping):
+            return f"Wanted a dict from key to tensor; you return {type(kept).__name__}."
+        if not all(module.training for module in model.modules()):
+            return "Your function switched the model's mode, train or eval. A snapshot only reads the model."
+        if not all(map(same, model.state_dict().values(), before.values())):
+            return "Your function changed the model. A snapshot only reads it."
+        if wrong := unlike_the_state(kept, before, model):
+            return wrong
+        with torch.no_grad():
+            for tensor in state.values():
+                tensor.add_(1)
+        if moved := [key for key in before if not same(kept[key], before[key])]:
+            return f"The model went on, and your snapshot moved: {', '.join(moved[:3])} changed with it."
     return None
 
 
+@apart()
 def _keys(answer: Any) -> str | None:
-    if not isinstance(answer, (set, list, tuple)):
-        return f"You gave {type(answer).__name__}; wanted a set of attribute names."
+    if isinstance(answer, str) or not isinstance(answer, Collection):
+        return unlike(answer, "a set of attribute names")
     right = {key.partition(".")[0] for key in TenThings().state_dict()}
-    given = set(answer)
-    strange = given - set(TEN)
+    if isinstance(answer, Mapping):
+        answer = [name for name, has_one in answer.items() if has_one is not False]
+    given = {name.removeprefix("self.") if isinstance(name, str) else name for name in answer}
+    strange = sorted(map(str, given - set(TEN)))
+    if strange and strange[0] in TenThings().state_dict():
+        return f"{strange[0]} is a key; its attribute is {strange[0].partition('.')[0]}."
     if strange:
-        return f"{', '.join(sorted(map(str, strange)))}: not among the ten attributes."
+        return f"{', '.join(strange[:5])}: not among the ten attributes."
     if given - right:
-        return f"{_WHY_OUT[sorted(given - right)[0]]}"
-    return _WHY_IN[sorted(right - given)[0]] if right - given else None
+        return _WHY_OUT[min(given - right)]
+    return _WHY_IN[min(right - given)] if right - given else None
 
 
 _WHY_OUT = {
@@ -129,41 +145,54 @@ _WHY_IN = {
 }
 
 
+@apart()
 def _bytes(answer: Callable) -> str | None:
     if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of a state dict."
-    plain = lesson.build_model().state_dict()
-    if (given := answer(plain)) != (9, 36):
-        return f"For the running model wanted (9, 36): numbers and bytes. You give {given}."
-    tied = nn.Module()
-    tied.one = nn.Linear(4, 4, bias=False)
-    tied.two = nn.Linear(4, 4, bias=False)
-    tied.two.weight = tied.one.weight
-    given = answer(tied.state_dict())
-    if given == (32, 128):
-        return "Two keys with one storage were counted twice. data_ptr() tells which tensors share."
-    half = {"w": torch.zeros(10, dtype=torch.float16)}
-    if given == (16, 64) and (short := answer(half)) != (10, 20):
-        return f"Ten float16 numbers take 20 bytes; you say {short}. Use element_size()."
-    return None if given == (16, 64) else f"For two keys that share 16 float32 wanted (16, 64); you give {given}."
+        return unlike(answer, "a function of a state dict")
+    for words, state, why in piles():
+        right, given = storages(state), answer(state)
+        pair = tuple(map(plain, given)) if isinstance(given, Iterable) and not isinstance(given, (str, Set, Mapping)) else ()
+        if len(pair) != 2:
+            return f"Wanted two numbers, (numbers, bytes); you return {type(given).__name__}."
+        if pair == right[::-1] != right:
+            return f"You give bytes first: {pair}. Wanted the numbers first, then the bytes."
+        if pair != right:
+            return f"For {words} wanted {right}: numbers and bytes. You give {pair}. {why}"
+    return None
 
 
+@apart()
 def _write(answer: Callable) -> str | None:
     if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of a model."
-    model = lesson.build_model()
-    weight, bias = model.get_parameter("0.weight"), model.get_parameter("2.bias")
-    before = weight.detach().clone()
+        return unlike(answer, "a function of a model")
+    model, renamed = lesson.build_model(), Renamed()
+    if wrong := _after_writing(answer, model, model[2].get_parameter("bias")):
+        return wrong
+    away = "Where the key 2.bias leads to a module of another name, your function fails: go by the key in state_dict()."
+    try:
+        return away if _after_writing(answer, renamed, renamed.last.bias) else None
+    except Exception:
+        return away
+
+
+def _after_writing(answer: Callable, model: nn.Module, bias: nn.Parameter) -> str | None:
+    calls: list[None] = []
+    hook = model.register_load_state_dict_pre_hook(lambda *_: calls.append(None))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    held = [*model.parameters()]
     answer(model)
-    if model[2].bias is not bias:
+    hook.remove()
+    now = dict(model.named_parameters())
+    if calls:
+        return "You called load_state_dict. Do without it: the tensors of the state dict are the model's own."
+    if [*map(id, now.values())] != [*map(id, held)]:
         return "The model has another bias object now: an optimizer would still hold the old one. Write into it instead."
-    if bias.item() != 5:
-        return f"After your function 2.bias is {bias.item():.2f}, not 5: the model never heard of it."
-    return (
-        None
-        if torch.equal(model.get_parameter("0.weight"), before)
-        else "Another tensor changed too: 0.weight is not what it was."
-    )
+    [own] = [name for name, p in now.items() if p is bias]
+    if others := [name for name in before if name != own and not same(now[name], before[name])]:
+        return f"Another tensor changed too: {others[0]} is not what it was."
+    if same(bias, before[own]):
+        return f"After your function 2.bias is still {bias.item():.2f}: the model never heard of it."
+    return None if bias.item() == 5 else f"After your function 2.bias is {bias.item():.2f}, not 5."
 
 
 snapshot = Exercise(
@@ -188,11 +217,11 @@ which_have_a_key = Exercise(
 )
 count_bytes = Exercise(
     "Numbers and bytes",
-    "Shared storage counts once, and the dtype sets the bytes.",
+    "Each storage counts once, and the dtype sets the bytes of a number.",
     (
-        "numel() and element_size() are per tensor.",
-        "data_ptr() is equal for tensors that start in the same memory.",
-        "unique = {t.data_ptr(): t for t in state_dict.values()}.values()",
+        "t.untyped_storage() is the memory that t looks into; it has nbytes() and data_ptr().",
+        "A dict that is keyed by the storage's data_ptr() keeps one tensor for each storage.",
+        "A storage of nbytes() holds nbytes() // t.element_size() numbers.",
     ),
     _bytes,
 )

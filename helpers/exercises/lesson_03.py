@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +12,9 @@ import torch
 from torch import Tensor, nn, optim
 
 from helpers import lesson
+from helpers.exercises.models import kinds, trained
+from helpers.exercises.one_step import step_fault
+from helpers.exercises.trial import apart, is_number, plain, same, unlike
 from helpers.quiz import Choice, Exercise, Prediction
 
 before_step = Prediction(
@@ -75,104 +80,118 @@ adam = Prediction(
 )
 
 
-def _trained(steps: int = 5) -> tuple[nn.Sequential, optim.SGD]:
-    model = lesson.build_model()
-    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    for _ in range(steps):
-        lesson.train_step(model, optimizer, *lesson.toy_data())
-    return model, optimizer
-
-
+@apart()
 def _step(answer: Callable) -> str | None:
     if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of weight, gradient and buffer."
-    model, optimizer = _trained()
-    old = [(p.detach().clone(), optimizer.state[p]["momentum_buffer"].clone()) for p in model.parameters()]
-    lesson.train_step(model, optimizer, *lesson.toy_data())
-    for (weight, buffer), parameter in zip(old, model.parameters()):
-        gradient = torch.as_tensor(parameter.grad)
-        given = answer(weight.clone(), gradient.clone(), buffer.clone())
-        if not isinstance(given, tuple) or len(given) != 2 or not all(isinstance(t, Tensor) for t in given):
+        return unlike(answer, "a function of weight, gradient and buffer")
+    cases = [tuple(torch.randn(3, *shape) for _ in "wgv") for shape in ((), (4,), (4,), (2, 3))]
+    cases += [tuple(t.double() for t in case) for case in cases[:2]]
+    given: tuple[list[Tensor], list[Tensor]] = [], []
+    for case in cases:
+        pair = answer(*(t.clone() for t in case))
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(t, Tensor) for t in pair):
             return "Wanted two tensors, (weight, buffer), after the step."
-        right = optimizer.state[parameter]["momentum_buffer"]
-        if torch.allclose(given[1], 0.9 * buffer + 0.1 * gradient) and not torch.equal(given[1], right):
-            return "Your buffer is a running average. SGD adds the whole gradient: v = 0.9·v + g."
-        if not torch.equal(given[1], right):
-            return "The buffer is not what SGD has after its step. It is v = 0.9·v + g, and no learning rate in it."
-        if torch.allclose(given[0], weight - 0.01 * gradient) and not torch.allclose(given[0], parameter):
-            return "You moved the weight by the gradient. It moves by the buffer: w = w − 0.01·v."
-        if not torch.allclose(given[0], parameter):
-            return "The buffer is right, the weight is not: w = w − 0.01·v, with the new v."
-        if not torch.equal(given[0], parameter):
-            return (
-                "Right up to the last bit: two roundings instead of one. "
-                "torch.add(weight, buffer, alpha=-0.01) rounds as SGD does."
-            )
-    return None
+        for name, one, kept in zip(("weight", "buffer"), pair, given):
+            if (one.shape, one.dtype) != (case[0].shape, case[0].dtype):
+                own, was = f"{tuple(one.shape)}, {one.dtype}", f"{tuple(case[0].shape)}, {case[0].dtype}"
+                return f"The {name} was {was}; after your step it is {own}."
+            kept.append(one.detach())
+    return step_fault(cases, *given)
 
 
+@apart()
 def _lr(answer: Callable) -> str | None:
     if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of an optimizer's state dict and a group number."
-    model = lesson.build_model()
-    groups: list[dict[str, Any]] = [{"params": model[0].parameters(), "lr": 0.5}, {"params": model[2].parameters()}]
-    state = optim.SGD(groups, lr=0.01).state_dict()
-    given = [answer(state, 0), answer(state, 1)]
-    if given == [0.5, 0.5]:
-        return "You read group 0 both times; the second argument says which group."
-    return None if given == [0.5, 0.01] else f"Wanted 0.5 for group 0 and 0.01 for group 1; you give {given}."
-
-
-def _names(answer: Callable) -> str | None:
-    if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of a model and its optimizer."
-    model, optimizer = _trained()
-    model[0].bias.requires_grad_(False)
-    frozen = optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01, momentum=0.9)
-    lesson.train_step(model, frozen, *lesson.toy_data())
-    for opt in (optimizer, frozen):
-        right = {name: opt.state[p]["momentum_buffer"] for name, p in model.named_parameters() if p in opt.state}
-        given = answer(model, opt)
-        if not isinstance(given, Mapping) or any(not isinstance(key, str) for key in given):
-            return "Wanted a dict from parameter name to buffer."
-        if given.keys() != right.keys():
-            return f"Wanted the names {', '.join(right)}; yours are {', '.join(given)}."
-        wrong = [name for name in right if not torch.equal(given[name], right[name])]
-        if wrong:
-            return (
-                f"{wrong[0]} got another parameter's buffer: with a frozen parameter left out, "
-                "positions are not places in the model."
-            )
+        return unlike(answer, "a function of an optimizer's state dict and a group number")
+    for count in (2, 3, 6):
+        rates = [random.uniform(0.01, 0.5) for _ in range(count)]
+        groups = [{"params": [*nn.Linear(2, 2).parameters()], "lr": rate} for rate in rates]
+        optimizer = optim.SGD(groups, lr=0.9, momentum=0.8)
+        for group, start in zip(optimizer.param_groups, random.sample(range(1, 9), count)):
+            group["initial_lr"] = start
+        given = [plain(answer(optimizer.state_dict(), k)) for k in range(count)]
+        for k, (rate, one) in enumerate(zip(rates, given)):
+            if not is_number(one):
+                return f"For group {k} your function returns {type(one).__name__}; wanted its lr, a number."
+            if not math.isclose(one, rate, rel_tol=1e-6):
+                return _other_rate(k, one, rate, rates, optimizer.param_groups[k])
     return None
 
 
+def _other_rate(k: int, given: float, rate: float, rates: list[float], group: Mapping[str, Any]) -> str:
+    of = [j for j, other in enumerate(rates) if math.isclose(given, other, rel_tol=1e-6)]
+    names = [name for name in ("initial_lr", "momentum") if given == group[name]]
+    what = f"that is the lr of group {of[0]}" if of else f"that is its {names[0]}" if names else "no group has it"
+    return f"Of {len(rates)} groups, group {k} has lr {rate:.4f}; you give {given:.4g}: {what}."
+
+
+@apart()
+def _names(answer: Callable) -> str | None:
+    if not callable(answer):
+        return unlike(answer, "a function of a model and its optimizer")
+    for words, model, optimizer in trained():
+        for _ in range(2):
+            lesson.train_step(model, optimizer, torch.randn(8, 3), torch.randn(8, 3))
+        if "after the training" in words:
+            model.get_submodule("1").requires_grad_(False)
+        named = dict(model.named_parameters(remove_duplicate=False))
+        right = {name: optimizer.state[p]["momentum_buffer"].clone() for name, p in named.items() if p in optimizer.state}
+        given = answer(model, optimizer)
+        if not isinstance(given, Mapping) or any(not isinstance(key, str) for key in given):
+            return "Wanted a dict from parameter name to buffer."
+        if wrong := _other_buffers(given, right, {name for name, _ in model.named_parameters()}):
+            return f"With {words}: {wrong}"
+    return None
+
+
+def _other_buffers(given: Mapping[str, Any], right: Mapping[str, Tensor], firsts: set[str]) -> str | None:
+    if extra := [name for name in given if name not in right]:
+        return f"{extra[0]} has no momentum buffer, or is no parameter; leave it out."
+    if missing := [name for name in right if name in firsts and name not in given]:
+        return f"{missing[0]} is missing; it has a momentum buffer."
+    for name, buffer in given.items():
+        if not isinstance(buffer, Tensor):
+            return f"{name} leads to a {type(buffer).__name__}; wanted its momentum buffer, a tensor."
+        if same(buffer, right[name]):
+            continue
+        owner = [other for other in right if same(buffer, right[other])]
+        return f"{name} got the buffer of {owner[0]}." if owner else f"{name} got a tensor that is no momentum buffer."
+    return None
+
+
+@apart()
 def _adam(answer: Callable) -> str | None:
     if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of a model."
-    for sizes in ((2, 2), (10, 30)):
-        model = nn.Linear(*sizes)
+        return unlike(answer, "a function of a model")
+    for words, model, why in kinds():
+        given = plain(answer(copy.deepcopy(model)))
+        if not is_number(given):
+            return f"For {words} your function returns {type(given).__name__}; wanted a number of bytes."
         optimizer = optim.Adam(model.parameters())
-        model(torch.ones(sizes[0])).sum().backward()
+        weights = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
+        model(torch.randn(4, next(model.parameters()).shape[1])).sum().backward()
         optimizer.step()
-        weights = sum(p.numel() * 4 for p in model.parameters())
-        right = weights + sum(t.numel() * t.element_size() for s in optimizer.state.values() for t in s.values())
-        given = answer(copy.deepcopy(model))
-        if given == 2 * weights:
-            return f"For Linear{sizes} you give {given}: one buffer each. Adam keeps exp_avg and exp_avg_sq."
-        if given == 3 * weights:
-            return f"For Linear{sizes} {given} is close: Adam also keeps a step counter of 4 bytes for each parameter."
-        if given != right:
-            return f"For Linear{sizes} the tensors take {right} bytes; you give {given}."
+        added = sum(t.nbytes for entry in optimizer.state.values() for t in entry.values())
+        known = {
+            weights: "That is the model alone.",
+            added: "That is Adam's state alone.",
+            2 * weights: "That is one buffer for each parameter. Adam keeps exp_avg and exp_avg_sq.",
+            3 * weights: "Adam also keeps a step counter of 4 bytes for each parameter.",
+            2 * weights + added: "That is one tensor too many for each parameter: gradients are not counted.",
+            (weights + added) // 4: "That counts numbers, of four bytes each.",
+        }
+        if given != weights + added:
+            return f"For {words} the tensors take {weights + added:,} bytes; you give {given:,}. {known.get(given, why)}"
     return None
 
 
 momentum_step = Exercise(
     "One momentum step by hand",
-    "v = 0.9·v + g, then w = w − 0.01·v, bit for bit what SGD does.",
+    "v = 0.9·v + g, then w = w − 0.01·v, with the new v.",
     (
         "First the buffer, then the weight.",
         "The learning rate is used only when the weight moves.",
-        "torch.add(weight, buffer, alpha=-0.01) rounds once, as SGD does.",
+        "return weight - 0.01 * buffer, buffer: both with the new buffer.",
     ),
     _step,
 )
@@ -194,11 +213,11 @@ buffers_by_name = Exercise(
 )
 adam_bytes = Exercise(
     "What Adam adds",
-    "Two buffers as large as the parameter, and a step counter, for each parameter.",
+    "Two buffers as large as the parameter, and a step counter, for each parameter that is trained.",
     (
-        "A float32 takes 4 bytes.",
-        "Parameters, exp_avg, exp_avg_sq: three times the model.",
-        "step is one float32 for each parameter.",
+        "t.nbytes is what a tensor takes; model.parameters() and model.buffers() are the model's.",
+        "Adam keeps exp_avg and exp_avg_sq, each as large as its parameter.",
+        "step is one float32 more for each parameter that gets a gradient.",
     ),
     _adam,
 )

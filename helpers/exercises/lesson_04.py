@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import random
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn, optim
+from torch import Tensor, nn
 
-from helpers import lesson
+from helpers.exercises import runs
+from helpers.exercises.trial import apart, plain, same, unlike
 from helpers.quiz import Choice, Exercise, Prediction
 
 file_format = Prediction(
@@ -79,93 +81,101 @@ eval_mode = Prediction(
 )
 
 
+@apart()
 def _round_trip(answer: Callable) -> str | None:
     if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of a model, an optimizer and a path."
-    model, optimizer = _run(10)
-    kept = copy.deepcopy(model.state_dict())
-    with tempfile.TemporaryDirectory() as folder:
+        return unlike(answer, "a function of a model, an optimizer and a path")
+    model, optimizer = runs.run(7)
+    before = copy.deepcopy(model.state_dict())
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "checkpoint.pth"
         given = answer(model, optimizer, path)
-        if not path.is_file():
-            return "There is no file at the path that your function was given."
-        if not (isinstance(given, tuple) and len(given) == 2):
-            return f"Wanted a new model and a new optimizer; you return {type(given).__name__}."
-        other, other_optimizer = given
-        if other is model:
-            return "You return the model that you were given; build a new one and load into it."
-        if any(not torch.equal(kept[key], t) for key, t in other.state_dict().items()):
-            return "The new model has other numbers: was load_state_dict called on it?"
-        if not other_optimizer.state_dict()["state"]:
-            return "The new optimizer has no momentum buffers: load its state too."
-    return _same_future(model, optimizer, other, other_optimizer)
+        if not all(map(same, model.state_dict().values(), before.values())):
+            return "Your function changed the model that it was given."
+        if wrong := runs.file_fault(path, model, optimizer) or runs.pair_fault(given):
+            return wrong
+        if given[0] is model or given[1] is optimizer:
+            return f"You return the {'model' if given[0] is model else 'optimizer'} that you were given; build a new one."
+        wrong = runs.state_fault(given, model, optimizer) or runs.from_memory(answer)
+    return wrong or runs.same_future((model, optimizer), given)
 
 
-def _run(steps: int) -> tuple[nn.Sequential, optim.SGD]:
-    model = lesson.build_model()
-    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    for _ in range(steps):
-        lesson.train_step(model, optimizer, *lesson.toy_data())
-    return model, optimizer
-
-
-def _same_future(model: nn.Module, optimizer: Any, other: nn.Module, other_optimizer: Any) -> str | None:
-    for step in range(1, 6):
-        one = lesson.train_step(model, optimizer, *lesson.toy_data())
-        two = lesson.train_step(other, other_optimizer, *lesson.toy_data())
-        if one != two:
-            return f"Loss {step} after the resume is {two:.4f}; the run that never stopped has {one:.4f}."
+@apart()
+def _shrink(answer: Callable) -> str | None:
+    if not callable(answer):
+        return unlike(answer, "a function of a checkpoint")
+    for checkpoint in runs.views():
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            path = Path(folder) / "small.pth"
+            given = answer(dict(checkpoint))
+            if not isinstance(given, Mapping):
+                return f"Wanted the dict with the same entries; you return {type(given).__name__}."
+            torch.save(given, path)
+            if (loaded := runs.opened(path)) is None:
+                return "Saved, it does not load with weights_only=True: keep every tensor a tensor."
+            if wrong := _other_contents(loaded, checkpoint):
+                return wrong
+            size, wanted = path.stat().st_size, sum(t.nbytes for t in runs.tensors_in(checkpoint))
+        if size > wanted + 10_000:
+            kept = f"{size / 1000:,.0f} kB, for {wanted / 1000:,.0f} kB of numbers"
+            return f"The file still takes {kept}: a view took its whole storage along."
     return None
 
 
-def _shrink(answer: Callable) -> str | None:
-    if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of a checkpoint."
-    table = torch.arange(700_000.0)
-    checkpoint: dict[str, Any] = {"first": table[:500], "last": table[-500:], "epoch": 3}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "small.pth"
-        torch.save(answer(dict(checkpoint)), path)
-        size = path.stat().st_size
-        loaded = torch.load(path, weights_only=True)
-    if not isinstance(loaded, Mapping) or loaded.keys() != checkpoint.keys() or loaded["epoch"] != 3:
-        return "Keep all three entries, also the epoch, which is no tensor."
-    if not all(torch.equal(loaded[key], checkpoint[key]) for key in ("first", "last")):
-        return "The numbers changed. clone() copies just what a view shows."
-    return f"The file still takes {size / 1000:,.0f} kB: it holds the whole storage." if size > 20_000 else None
+def _other_contents(loaded: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> str | None:
+    if missing := [name for name in checkpoint if name not in loaded]:
+        return f"Keep every entry: {missing[0]} is missing."
+    if extra := [name for name in loaded if name not in checkpoint]:
+        return f"Keep the entries as they are: {extra[0]!r} is a new one."
+    for name, value in checkpoint.items():
+        if type(loaded[name]) is not type(value):
+            return f"{name} was of type {type(value).__name__}; yours is of type {type(loaded[name]).__name__}."
+        if isinstance(value, Tensor) and loaded[name].dtype != value.dtype:
+            return f"{name} was {value.dtype}; yours is {loaded[name].dtype}: that is another tensor, not a smaller file."
+        if not (torch.equal(value, loaded[name]) if isinstance(value, Tensor) else value == loaded[name]):
+            return f"{name} is no longer what it was. clone() copies just what a view shows."
+    return None
 
 
 def _casting(answer: Any) -> str | None:
-    if not (isinstance(answer, tuple) and len(answer) == 2):
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         return "Wanted two things: (the dtype of the model's weight after loading, whether the numbers are equal)."
-    if answer[0] == torch.float64:
+    dtype = str(getattr(answer[0], "__name__", answer[0])).removeprefix("torch.")
+    equal = plain(answer[1])
+    if isinstance(plain(answer[0]), bool):
+        return "The dtype comes first, then whether the numbers are equal."
+    if dtype in ("float64", "double", "DoubleTensor"):
         return "float64 is the checkpoint's dtype. The model keeps its own; look at model.weight.dtype after loading."
-    if answer[0] != torch.float32:
-        return f"Not {answer[0]}: print model.weight.dtype after loading."
-    if answer[1] is True:
+    if dtype not in ("float32", "float", "FloatTensor"):
+        return f"Not {dtype[:60]}: print model.weight.dtype after loading."
+    if equal is True:
         return "0.1 in float64 is another number than 0.1 in float32: torch.equal after casting back says so."
-    return None if answer[1] is False else "The second is True or False: are the numbers still equal?"
+    return None if equal is False else "The second is True or False: are the numbers still equal?"
 
 
+@apart()
 def _repair(answer: Callable) -> str | None:
     if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of a path."
-    model, optimizer = _run(10)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "checkpoint.pth"
-        torch.save({"model_state": model.state_dict(), "optimizer_state": optimizer.state_dict(), "epoch": 10}, path)
-        given = answer(path)
-    if not (isinstance(given, tuple) and len(given) == 3):
-        return f"Wanted (model, optimizer, next_epoch); you return {type(given).__name__}."
-    other, other_optimizer, epoch = given
-    held = {id(p) for group in other_optimizer.param_groups for p in group["params"]}
-    if held != {id(p) for p in other.parameters()}:
-        return "The optimizer holds the parameters of another model: build it from the model that you return."
-    if not other_optimizer.state_dict()["state"]:
-        return "The momentum buffers were not loaded: the first step would start from nothing."
-    if epoch != 11:
-        return f"Epoch 10 was finished when this was saved; the next one is 11, you say {epoch}."
-    return _same_future(model, optimizer, other, other_optimizer)
+        return unlike(answer, "a function of a path")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        path, marker = Path(folder) / "checkpoint.pth", Path(folder) / "was here"
+        for epoch in (10, random.randint(20, 40)):
+            model, optimizer = runs.run(epoch)
+            runs.save(path, model, optimizer, epoch=epoch)
+            given = answer(path)
+            wrong = runs.pair_fault(given, ("model", "optimizer", "next_epoch"))
+            if wrong := wrong or runs.state_fault(given, model, optimizer):
+                return wrong
+            if plain(given[2]) != epoch + 1:
+                return f"Epoch {epoch} was finished when this was saved; the next one is {epoch + 1}, you say {given[2]!r}."
+            if wrong := runs.same_future((model, optimizer), (given[0], given[1])):
+                return wrong
+        runs.save(path, nn.Sequential(model[0]), optimizer, epoch=epoch)
+        if not runs.refuses(answer, path):
+            return "At a checkpoint without the last layer your function raises nothing: load strictly."
+        runs.save(path, model, optimizer, epoch=epoch, extra=runs.Hostile(marker))
+        runs.refuses(answer, path)
+        return "A checkpoint that holds code was run: load it with weights_only=True." if marker.exists() else None
 
 
 round_trip = Exercise(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+import copy
 import tempfile
-import types
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn, optim
+from torch import Tensor, nn, optim
 
 from helpers import lesson
+from helpers.exercises import elsewhere, situations
+from helpers.exercises.states import difference, runs_code
+from helpers.exercises.trial import apart, unlike
 from helpers.quiz import Choice, Exercise, Prediction
 
 code_in_file = Prediction(
@@ -62,90 +63,95 @@ flag = Prediction(
     ),
 )
 
-FORMATS = ("state dict", "whole model", "exported program")
-SITUATIONS = {
-    "weights for colleagues who will refactor": "state dict",
-    "a checkpoint to resume training": "state dict",
-    "a release on the internet": "state dict",
-    "a model for a server that has no Python code of yours": "exported program",
-    "a scratch file, read back by the same process in a minute": "either",
-    "an archive to be read in five years": "state dict",
-}
-WHY = {
-    "weights for colleagues who will refactor": "names of tensors survive a moved class; a pickled class does not.",
-    "a checkpoint to resume training": "the optimizer's state dict is needed beside the model's, and both load in place.",
-    "a release on the internet": "people should be able to load it with weights_only=True.",
-    "a model for a server that has no Python code of yours": "neither holds code; torch.export writes a program that does.",
-    "an archive to be read in five years": "the code will have moved; names and tensors can still be read.",
-}
 
-
+@apart()
 def pickled_elsewhere(path: str | Path) -> None:
-    """Writes a whole model whose class lived in `old_project.nets`, a module that is gone again afterwards."""
-    module = types.ModuleType("old_project.nets")
-    Net = type("Net", (nn.Module,), {"__module__": "old_project.nets"})
-    vars(module)["Net"] = Net
-    sys.modules.update({"old_project": types.ModuleType("old_project"), "old_project.nets": module})
-    try:
-        torch.manual_seed(5)
-        model = Net()
-        model.layer = nn.Linear(2, 2)
-        torch.save(model, path)
-    finally:
-        del sys.modules["old_project.nets"], sys.modules["old_project"]
+    """Writes a whole model whose class lived in `old_project.nets`, a module that is not there."""
+    elsewhere.write(path, 2, 2)
 
 
+@apart()
 def _rescue(answer: Any) -> str | None:
-    if isinstance(answer, nn.Module):
-        return "That is the whole model again; its state_dict() is what survives."
-    if not isinstance(answer, Mapping):
-        return f"You gave {type(answer).__name__}; wanted a state dict."
-    torch.manual_seed(5)
-    right = nn.Linear(2, 2).state_dict()
-    if list(answer) != [f"layer.{key}" for key in right]:
-        return f"Wanted the keys layer.weight and layer.bias; yours are {', '.join(map(str, answer)) or 'none'}."
-    if all(torch.equal(answer[f"layer.{key}"], value) for key, value in right.items()):
-        return None
-    return "The keys are right, the numbers are not those in the file."
-
-
-def _six(answer: Any) -> str | None:
-    if not isinstance(answer, Mapping):
-        return f"You gave {type(answer).__name__}; wanted a dict from situation to format."
-    blank = [name for name in SITUATIONS if answer.get(name, ...) is ...]
-    if blank:
-        return f"{6 - len(blank)} of 6 decided. Next: {blank[0]}."
-    for name, right in SITUATIONS.items():
-        if answer[name] not in FORMATS:
-            return f"{name}: {answer[name]!r} is none of the three, {', '.join(FORMATS)}."
-        if answer[name] != right and right != "either":
-            return f"{name}: not {answer[name]!r}, for {WHY[name]}"
+    if not callable(answer) or isinstance(answer, nn.Module):
+        return unlike(answer, "a function of a path that returns a state dict")
+    given: dict[str, Tensor] = {}
+    with tempfile.TemporaryDirectory() as folder, elsewhere.put_back():
+        for columns, rows in ((2, 2), (2, 2), (3, 5)):
+            path = Path(folder) / f"{columns}{rows}{len(given)}.pth"
+            earlier, given = given, elsewhere.write(path, columns, rows)
+            if found := elsewhere.fault(answer(path), given, earlier):
+                return found
     return None
 
 
+def _build(lr: float, adam: bool) -> tuple[nn.Module, optim.Optimizer]:
+    model = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 1))
+    model[2].requires_grad_(False)
+    groups: list[dict[str, Any]] = [{"params": [*model[:3].parameters()]}, {"params": [*model[3:].parameters()], "lr": 2 * lr}]
+    return model, optim.Adam(groups, lr=lr) if adam else optim.SGD(groups, lr=lr, momentum=0.9)
+
+
+def _states(model: nn.Module, optimizer: optim.Optimizer) -> tuple[dict, dict]:
+    return copy.deepcopy((dict(model.state_dict()), optimizer.state_dict()))
+
+
+@apart()
 def _pair(answer: Any) -> str | None:
-    if not (isinstance(answer, tuple) and len(answer) == 2 and all(map(callable, answer))):
+    if not (isinstance(answer, (tuple, list)) and len(answer) == 2 and all(map(callable, answer))):
         return "Wanted two functions, (save, load)."
     save, load = answer
-    model = lesson.build_model()
-    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    lesson.train_step(model, optimizer, *lesson.toy_data())
-    other = lesson.build_model(1)
-    other_optimizer = optim.SGD(other.parameters(), lr=0.5, momentum=0.9)
+    saved = []
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "checkpoint.pth"
-        save(path, model, optimizer)
-        if not path.is_file():
-            return "save left no file at the path."
-        try:
-            torch.load(path, weights_only=True)
-        except Exception:
-            return "The file holds more than weights: torch.load with weights_only=True refuses it. Save state dicts."
-        load(path, other, other_optimizer)
-    if any(not torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters())):
-        return "After load the model has other numbers than the one that was saved."
-    if other_optimizer.state_dict()["state"].keys() != optimizer.state_dict()["state"].keys():
-        return "After load the optimizer has no momentum buffers."
+        for k, adam in enumerate((False, False, True)):
+            model, optimizer = _build(0.01, adam)
+            for _ in range(2 + k):
+                lesson.train_step(model, optimizer, *lesson.toy_data())
+            path, before = Path(folder) / f"checkpoint {k}.pth", _states(model, optimizer)
+            save(path, model, optimizer)
+            if found := _saved_badly(path):
+                return found
+            if not model.training:
+                return "save left the model in eval(); it was training."
+            if difference(before, _states(model, optimizer)) is not None:
+                return "save changed the model or the optimizer that it was given."
+            lesson.train_step(model, optimizer, *lesson.toy_data())
+            saved.append((path.rename(path.with_suffix(".moved")), adam, before, _states(model, optimizer)))
+        for path, adam, before, after in saved:
+            fresh = _build(0.5, adam)
+            load(path, *fresh)
+            if found := _loaded_badly(before, _states(*fresh), saved[-1][2]):
+                return found
+            fresh[0].train()
+            lesson.train_step(*fresh, *lesson.toy_data())
+            if difference(after, _states(*fresh)) is not None:
+                return (
+                    "After load the numbers are right, and the next step is not: does the optimizer hold the model's tensors?"
+                )
+        if runs_code(lambda path: load(path, *_build(0.5, False)), Path(folder)):
+            return "load ran a call that stood in a file: it made a folder. weights_only=True refuses such a file."
+    return None
+
+
+def _saved_badly(path: Path) -> str | None:
+    if not path.is_file():
+        return "save left no file at the path."
+    try:
+        torch.load(path, weights_only=True)
+    except Exception:
+        return "torch.load with weights_only=True refuses the file that save wrote. Save state dicts, and nothing else."
+    return None
+
+
+def _loaded_badly(saved: tuple[dict, dict], loaded: tuple[dict, dict], last: tuple[dict, dict]) -> str | None:
+    if (key := difference(saved[0], loaded[0])) is not None:
+        if difference(last[0], loaded[0]) is None:
+            return "load gives what was saved last, not what is in the file at the path."
+        kind = "buffer" if key.startswith("1.") and key not in ("1.weight", "1.bias") else "parameter"
+        return f"After load the model has other numbers than the one that was saved: see the {kind} {key}."
+    if not loaded[1]["state"]:
+        return "After load the optimizer has no state: no momentum, or no averages."
+    if (place := difference(saved[1], loaded[1])) is not None:
+        return f"After load the optimizer's {place} is not what was saved; its state dict holds settings and buffers."
     return None
 
 
@@ -155,15 +161,19 @@ rescue = Exercise(
     (
         "The pickle looks up old_project.nets.Net. Put a module of that name into sys.modules.",
         "types.ModuleType makes one; an empty nn.Module subclass with __module__ = 'old_project.nets' is enough of a Net.",
-        "with torch.serialization.safe_globals([Net, nn.Linear]): torch.load(path, weights_only=True).state_dict()",
+        "with torch.serialization.safe_globals([Net, nn.Linear, nn.BatchNorm1d]): "
+        "torch.load(path, weights_only=True).state_dict()",
     ),
     _rescue,
 )
 six = Exercise(
     "Six situations",
-    "A state dict, unless code must travel, or nothing can change in between.",
-    ("Ask: will the code be the same when it is read?", "Neither format carries code. torch.export does."),
-    _six,
+    "A state dict, unless code must travel, or the object itself is wanted, and nothing can change in between.",
+    (
+        "Ask what must come back: numbers by name, the same object, or a program that runs without your class.",
+        "Neither of the first two formats carries code. torch.export does.",
+    ),
+    situations.fault,
 )
 pair = Exercise(
     "Your own save and load",

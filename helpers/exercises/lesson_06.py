@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from helpers import lesson
+from helpers.exercises import renamed
+from helpers.exercises.renamed import Old
+from helpers.exercises.states import difference, reason
+from helpers.exercises.trial import apart, unlike
 from helpers.quiz import Choice, Exercise, Prediction
 
 which_side = Prediction(
@@ -67,74 +71,95 @@ order = Prediction(
 )
 
 
-def parallel_checkpoint() -> dict[str, Any]:
-    """What a training script on several GPUs may have saved: an epoch, and the state of a wrapped model."""
-    model = nn.DataParallel(lesson.build_model(3))
-    return {"epoch": 7, "model_state": model.state_dict()}
-
-
+@apart()
 def _load_parallel(answer: Any) -> str | None:
-    if isinstance(answer, Mapping):
-        return "You gave a dict; wanted a function that fills a model and returns it."
     if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of a checkpoint and a model."
-    checkpoint = parallel_checkpoint()
-    keys = list(checkpoint["model_state"])
-    right = copy.deepcopy(list(checkpoint["model_state"].values()))
-    model = answer(checkpoint, lesson.build_model(8))
-    if not isinstance(model, nn.Module):
-        return f"Your function returns {type(model).__name__}; wanted the model."
-    if list(model.state_dict()) != list(lesson.build_model().state_dict()):
-        return f"Your model has the keys {', '.join(model.state_dict())}; wanted the bare model, without a wrapper."
-    if any(not torch.equal(a, b) for a, b in zip(right, model.state_dict().values())):
-        return "The model has other numbers than the checkpoint. Was strict=False hiding that nothing was loaded?"
-    return "You changed the checkpoint's own dict; build a new one." if keys != list(checkpoint["model_state"]) else None
+        return unlike(answer, "a function that fills a model and returns it")
+    for words, state, model in renamed.from_several():
+        bare = {key if words == renamed.BARE else key.removeprefix("module."): value for key, value in state.items()}
+        right, before = copy.deepcopy((bare, dict(model.state_dict())))
+        try:
+            given = answer({"epoch": 7, "model_state": state}, model)
+        except Exception as error:
+            return f"{words} does not load: {reason(error)}"
+        if given is not model:
+            more = ": a wrapper or a copy" if isinstance(given, nn.Module) else ""
+            return f"Your function returns {type(given).__name__}{more}; wanted the model that it was given."
+        if difference(before, dict(model.state_dict())) is None:
+            return f"{words}: the model is as it was. Does strict=False hide that no name fitted?"
+        if (key := difference(right, dict(model.state_dict()))) is not None:
+            return f"{words}: {key} has other numbers than in the checkpoint."
+    return _says_nothing(answer)
 
 
+def _says_nothing(answer: Any) -> str | None:
+    for words in ("a tensor too few", "a tensor too many"):
+        _, state, model = next(renamed.from_several())
+        if words == "a tensor too few":
+            state.popitem()
+        else:
+            state["module.3.weight"] = torch.ones(2)
+        try:
+            answer({"epoch": 7, "model_state": state}, model)
+        except Exception:
+            continue
+        return f"A checkpoint with {words} loads without a word: load strictly."
+    return None
+
+
+@apart()
 def _transfer(answer: Any) -> str | None:
     if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of a state dict and a model."
-    state = lesson.build_model(3).state_dict()
-    torch.manual_seed(9)
-    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 3))
-    before = copy.deepcopy(model.state_dict())
-    moved = answer(state, model)
-    after = model.state_dict()
-    if any(not torch.equal(after[key], before[key]) for key in ("2.weight", "2.bias")):
-        return "The new head has changed; it should keep its own numbers."
-    if any(not torch.equal(after[key], state[key]) for key in ("0.weight", "0.bias")):
-        return "0.weight and 0.bias are not those of the checkpoint."
-    if not isinstance(moved, (list, set, tuple)):
-        return f"The tensors have moved. Return their names too; you return {type(moved).__name__}."
-    return None if set(moved) == {"0.weight", "0.bias"} else f"Right tensors, wrong report: {sorted(map(str, moved))}."
+        return unlike(answer, "a function of a state dict and a model")
+    for words, state, model in renamed.heads():
+        kept, before = copy.deepcopy((state, model.state_dict()))
+        fits = {key for key in state if key in before and before[key].shape == state[key].shape}
+        try:
+            moved = answer(state, model)
+        except Exception as error:
+            return f"{words}: it raises {reason(error)}"
+        for key, now in model.state_dict().items():
+            if not torch.equal(now, kept[key] if key in fits else before[key]):
+                return f"{words}: {_moved_wrongly(key, fits, kept, dict(model.named_buffers()))}"
+        if isinstance(moved, str) or not isinstance(moved, Iterable):
+            return f"The tensors have moved. Return their names too; you return {type(moved).__name__}."
+        names = [*moved]
+        if sorted(map(str, names)) != sorted(fits):
+            return f"{words}: right tensors, wrong report: {str(names)[:80]}; what moved is {', '.join(sorted(fits))}."
+    return None
 
 
+def _moved_wrongly(key: str, fits: set[str], state: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> str:
+    if key in fits:
+        more = " A buffer is in the state dict too." if key in buffers else ""
+        return f"{key} fits by name and shape, and has not the numbers of the checkpoint.{more}"
+    if key not in state:
+        return f"{key} has changed, and the checkpoint has no tensor of that name."
+    return f"{key} has changed, though its shape in the checkpoint is another, {tuple(state[key].shape)}."
+
+
+@apart()
 def _migrate(answer: Any) -> str | None:
     if not (isinstance(answer, type) and issubclass(answer, nn.Module)):
-        return f"You gave {type(answer).__name__}; wanted the class itself."
+        return unlike(answer, "the class itself, a subclass of nn.Module")
     model = answer()
-    if list(model.state_dict()) != ["encoder.weight", "encoder.bias", "head.weight", "head.bias"]:
-        return f"The class has the keys {', '.join(model.state_dict()) or 'none'}; keep encoder and head."
-    torch.manual_seed(2)
-    new = {key: torch.randn_like(value) for key, value in model.state_dict().items()}
-    old = {key.replace("encoder", "body"): value.clone() for key, value in new.items()}
-    for name, state in (("new", new), ("old", old)):
-        try:
-            model.load_state_dict(state)
-        except RuntimeError:
-            return f"A checkpoint with the {name} names does not load."
-        if any(not torch.equal(new[key], value) for key, value in model.state_dict().items()):
-            return f"A checkpoint with the {name} names loads other numbers."
-    nested = nn.Sequential(answer())
-    try:
-        nested.load_state_dict({f"0.{key}": value for key, value in old.items()})
-    except RuntimeError:
-        return "It works alone, but not inside another module. The hook is given a prefix: use it."
-    try:
-        model.load_state_dict({})
-    except RuntimeError:
-        return None
-    return "Now an empty dict loads too: the hook should rename, and leave missing keys missing."
+    wanted = {name: tuple(value.shape) for name, value in renamed.today(Old().state_dict(), ("",)).items()}
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    if shapes != wanted:
+        return f"The class has {str(shapes)[:150] if shapes else 'no keys'}; keep encoder and head as they are."
+    state = renamed.filled(answer())
+    if found := renamed.fault(model, state, state, "Alone, a checkpoint with the new names"):
+        return found
+    old = renamed.filled(Old())
+    if found := renamed.fault(model, old, renamed.today(old, ("",)), "Alone, a checkpoint with the old names"):
+        return found
+    for (words, parent, prefixes), (_, before, _) in zip(renamed.parents(answer), renamed.parents(Old)):
+        state, old = renamed.filled(parent), renamed.filled(before)
+        if found := renamed.fault(parent, old, renamed.today(old, prefixes), f"{words} an old checkpoint"):
+            return found
+        if found := renamed.fault(parent, state, state, f"{words} a new checkpoint"):
+            return found
+    return renamed.forgives(answer)
 
 
 def half_loaded() -> tuple[dict[str, Tensor], nn.Module]:
@@ -153,19 +178,23 @@ def half_loaded() -> tuple[dict[str, Tensor], nn.Module]:
 
 
 def _find(answer: Any) -> str | None:
-    if answer == 3 and isinstance(answer, int):
+    if isinstance(answer, int) and answer == 3:
         return "Say it as the model does: with its name, not only its number."
-    if not isinstance(answer, str):
-        return f"You gave {type(answer).__name__}; wanted the name of a layer, such as 'layer.0'."
-    if answer.startswith("layers"):
-        return "That is the name in the checkpoint. Wanted the layer of the model that was left as it was."
-    if answer.removesuffix(".weight").removesuffix(".bias") == "layer.3":
-        return None
-    return (
-        f"{answer} holds what the checkpoint holds for it."
-        if answer in [f"layer.{k}" for k in range(5)]
-        else f"The model has no layer {answer!r}."
-    )
+    names = [answer] if isinstance(answer, str) else [*answer] if isinstance(answer, Iterable) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        given = str(answer)[:40] if isinstance(answer, (list, tuple, set)) else type(answer).__name__
+        return f"You gave {given}; wanted the name of a layer, such as 'layer.0'."
+    layers = {re.sub(r"\[(\d+)\]", r".\1", name).removeprefix("model.") for name in names}
+    layers = {name.removesuffix(".weight").removesuffix(".bias") for name in layers}
+    for name in sorted(layers - {"layer.3"}):
+        if name.startswith("layers."):
+            return f"{name} is a name in the checkpoint. Wanted the layer of the model that was left as it was."
+        if name in [f"layer.{k}" for k in range(5)]:
+            return f"{name} holds what the checkpoint holds for it."
+        if name == "3":
+            return "3 is the number of a layer; say its whole name, as the model does."
+        return f"The model has no layer {name[:60]!r}."
+    return None
 
 
 load_parallel = Exercise(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import torch
 from torch import nn, optim
 
 from helpers import lesson
-from helpers.exercises import torn
+from helpers.exercises import forgotten, torn
+from helpers.exercises.states import difference, runs_code
+from helpers.exercises.trial import apart, unlike
 from helpers.quiz import Choice, Exercise, Prediction
 
 goes_on = Prediction(
@@ -95,78 +97,83 @@ class Training:
         return loss
 
 
+@apart()
 def _resumable(answer: Any) -> str | None:
-    if not (isinstance(answer, tuple) and len(answer) == 2 and all(map(callable, answer))):
+    if not (isinstance(answer, (tuple, list)) and len(answer) == 2 and all(map(callable, answer))):
         return "Wanted two functions, (save, load)."
     save, load = answer
+    never_saved = Training()
+    losses = [never_saved.step() for _ in range(12)]
+    saved, run, seen = [], Training(), []
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "run.pth"
-        run = Training()
-        for _ in range(5):
-            run.step()
-        save(run, path)
-        if not path.is_file():
-            return "save left no file at the path."
-        try:
-            torch.load(path, weights_only=True)
-        except Exception:
-            return "The file does not load with weights_only=True: save state dicts and numbers, not objects."
-        best, going_on = run.best, [run.step() for _ in range(7)]
-        other = Training(seed=1)
-        load(other, path)
-        best_then, resumed = other.best, [other.step() for _ in range(7)]
-    apart = next((k for k, (a, b) in enumerate(zip(going_on, resumed), 1) if a != b), None)
-    if apart is None:
-        return None if best_then == best else f"The losses agree, but best is {best_then:.3f}, not {best:.3f}."
-    hint = {1: "the model, or torch's random numbers, which dropout uses", 2: "the optimizer"}.get(apart, "the scheduler")
-    return f"The losses part at step {apart} after the resume. Look at {hint}."
-
-
-FORGOTTEN = {"a": "scheduler", "b": "generators", "c": "optimizer"}
-SCRIPTS = {
-    "a": "{'model': …, 'optimizer': …, 'rng': torch.get_rng_state(), 'epoch': …}   # the learning rate decays by StepLR",
-    "b": "{'model': …, 'optimizer': …, 'scheduler': …, 'epoch': …}                 # the model has Dropout",
-    "c": "{'model': …, 'scheduler': …, 'rng': torch.get_rng_state(), 'epoch': …}   # SGD with momentum",
-}
-_SHOWS = {
-    "a": "its learning rate starts high again",
-    "b": "its dropout draws other units",
-    "c": "its first step has no momentum",
-}
-
-
-def scripts() -> str:
-    """What each of three scripts saves, and what it trains with."""
-    return "\n".join(f"{name}: {line}" for name, line in SCRIPTS.items())
-
-
-def _forgotten(answer: Any) -> str | None:
-    if not isinstance(answer, Mapping):
-        return f"You gave {type(answer).__name__}; wanted a dict from script to the piece that it forgets."
-    for name, right in FORGOTTEN.items():
-        given = answer.get(name, ...)
-        if given is ...:
-            return f"{sum(answer.get(k, ...) is not ... for k in FORGOTTEN)} of 3 decided. Next: {name}."
-        if given not in ("model", "optimizer", "scheduler", "generators"):
-            return f"{name}: {given!r} is none of 'model', 'optimizer', 'scheduler', 'generators'."
-        if given != right:
-            return f"{name}: it does not forget the {given}, or it needs none; after a resume {_SHOWS[name]}."
+        for done in range(12):
+            if done in (2, 5):
+                path = Path(folder) / f"run {done}.pth"
+                save(run, path)
+                if found := _saved_badly(run, path):
+                    return found
+                saved.append((done, path.rename(path.with_suffix(".moved")), _parts(run)))
+            seen.append(run.step())
+        if seen != losses:
+            return "The run that was saved goes on in another way than one that was not. Does save draw or seed random numbers?"
+        for done, path, parts in saved:
+            other = Training(seed=1)
+            other.step()
+            load(other, path)
+            if found := _resumed_badly(other, parts, losses[done : done + 7]):
+                return found
+        if runs_code(lambda path: load(Training(seed=1), path), Path(folder)):
+            return "load ran a call that stood in a file: it made a folder. weights_only=True refuses such a file."
     return None
 
 
+def _parts(run: Training) -> dict[str, Any]:
+    parts = {name: getattr(run, name).state_dict() for name in ("model", "optimizer", "scheduler")}
+    return copy.deepcopy({**parts, "torch's generator, which dropout uses": torch.get_rng_state(), "best": run.best})
+
+
+def _saved_badly(run: Training, path: Path) -> str | None:
+    if not path.is_file():
+        return "save left no file at the path."
+    if not run.model.training:
+        return "save left the model in eval(): its dropout is off for the rest of the run."
+    try:
+        torch.load(path, weights_only=True)
+    except Exception:
+        return "The file does not load with weights_only=True: save state dicts and numbers, not objects."
+    return None
+
+
+def _resumed_badly(run: Training, saved: dict[str, Any], losses: list[float]) -> str | None:
+    if not run.model.training:
+        return "load left the model in eval(): the run that was saved was training, with dropout."
+    loaded = _parts(run)
+    best = float(loaded.pop("best"))
+    apart_in = [name for name in loaded if difference(saved[name], loaded[name]) is not None]
+    going_on = [run.step() for _ in losses]
+    first = next((k for k, (one, other) in enumerate(zip(losses, going_on), 1) if one != other), None)
+    if first is not None:
+        look = ", ".join(apart_in) or "who holds whom: optimizer the parameters of run.model, scheduler run.optimizer"
+        return f"The losses part at step {first} after the resume. Look at {look}."
+    if best != saved["best"]:
+        return f"The losses agree, but best is {best:.3f}, not {saved['best']:.3f}."
+    if apart_in:
+        name = apart_in[0]
+        return f"The losses agree, but {name} is not as it was saved: {difference(saved[name], loaded[name])} differs."
+    return None
+
+
+def scripts() -> str:
+    """What each of five scripts trains with, and what it saves."""
+    return "\n".join(f"{name}: {trains}\n   {{'epoch': epoch, {saves}}}" for name, (trains, saves) in forgotten.SCRIPTS.items())
+
+
+@apart()
 def _survives(answer: Any) -> str | None:
     if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of a state and a path."
+        return unlike(answer, "a function of a state and a path")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "run.pth"
-        answer({"step": torch.tensor(1)}, path)
-        if not path.is_file():
-            return "After your function there is no file at the path."
-        torn.dies(lambda: answer({"step": torch.tensor(2)}, path))
-        if torn.step(path) != 1:
-            return "Killed in the middle of torch.save, the file at the path is torn, and step 1 is lost too."
-        answer({"step": torch.tensor(3)}, path)
-        return None if torn.step(path) == 3 else "A later save did not arrive at the path."
+        return torn.fault(answer, Path(folder).resolve() / "run.pth")
 
 
 resumable = Exercise(
@@ -181,12 +188,12 @@ resumable = Exercise(
 )
 find_forgotten = Exercise(
     "The forgotten piece",
-    "What moves the next step must be in the file: rate, random numbers, momentum.",
+    "What a script uses and its code does not bring must be in the file, and nothing else must.",
     (
-        "For each script: what does the next step need that is not in the dict?",
-        "Dropout needs random numbers; momentum lives in the optimizer; a decay has a counter.",
+        "For each script: what does the resumed run need that is neither in the dict nor in the code?",
+        "Dropout needs random numbers; momentum lives in the optimizer; a decay has a counter; statistics are buffers.",
     ),
-    _forgotten,
+    forgotten.fault,
 )
 survives = Exercise(
     "A kill in the middle of a save",

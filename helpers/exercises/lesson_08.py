@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
-import os
+import random
 import tempfile
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
-from torch import nn
 
-from helpers.exercises import torn
-from helpers.quiz import Choice, Exercise, Prediction
+from helpers.exercises import strangers, tied, torn
+from helpers.exercises.states import difference
+from helpers.exercises.tied import TiedModel
+from helpers.exercises.trial import apart, plain, unlike
+from helpers.quiz import Choice, Exercise, Prediction, line_of
 
 refuses_when = Prediction(
     "torch.load(path, weights_only=True) meets an instruction that asks for os.system. What does it do?",
@@ -65,143 +67,99 @@ killed = Prediction(
 )
 
 
-def hostile_file(path: str | Path, marker: str | Path) -> None:
-    """Writes a checkpoint that would make the folder `marker` if its pickle were run; writing it runs nothing."""
-
-    class Hostile:
-        def __reduce__(self) -> tuple:
-            return os.mkdir, (str(marker),)
-
-    torch.save({"weight": torch.ones(2), "extra": Hostile()}, path)
-
-
-def _weights() -> dict[str, torch.Tensor]:
-    return {"weight": torch.arange(2000.0).reshape(40, 50), "bias": torch.ones(40)}
-
-
+@apart()
 def _refuse(answer: Any) -> str | None:
     if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of a path."
+        return unlike(answer, "a function of a path")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        marker, good = folder / "was here", folder / "good.pth"
-        torch.save(_weights(), good)
-        hostile_file(folder / "hostile.pth", marker)
-        (folder / "cut.pth").write_bytes(good.read_bytes()[:4000])
-        (folder / "text.pth").write_text("not weights")
-        flipped = bytearray(good.read_bytes())
-        flipped[flipped.index(_weights()["bias"].numpy().tobytes())] ^= 1
-        (folder / "flipped.pth").write_bytes(flipped)
-        given = answer(good)
-        if not isinstance(given, dict) or any(not torch.equal(given.get(k, torch.empty(0)), t) for k, t in _weights().items()):
-            return "A good file should come back as its dict of tensors."
-        for bad in ("hostile.pth", "cut.pth", "text.pth", "missing.pth", "flipped.pth"):
+        for path, weights in strangers.good(folder):
             try:
-                answer(folder / bad)
-            except ValueError as error:
-                if marker.exists():
-                    return "The hostile file was run: a folder was made. Load with weights_only=True."
-                if bad not in str(error):
-                    return f"The message for {bad} does not name the file: {str(error)[:60]!r}."
+                given = answer(path)
             except Exception as error:
-                return f"{bad} raised {type(error).__name__} from inside torch; wanted your own ValueError."
-            else:
-                ran = " It was run: a folder was made." if marker.exists() else ""
-                bit = " One bit of bias differs: ask testzip() before you load." if bad == "flipped.pth" else ""
-                return f"{bad} was not refused.{ran}{bit}"
+                return f"{path.name} is a good file, and is refused: {line_of(error)}"
+            if not isinstance(given, Mapping) or difference(dict(weights), dict(given)) is not None:
+                return "A good file should come back as its dict of tensors, as they are."
+        for path, why in strangers.bad(folder):
+            if found := _not_refused(answer, path, why, folder / strangers.MARKER):
+                return found
+        if strangers.stops_an_interrupt(answer, path=next(strangers.good(folder))[0]):
+            return "An interrupt while it reads comes out as your ValueError: catch Exception, not BaseException."
     return None
 
 
+def _not_refused(answer: Callable, path: Path, why: str, marker: Path) -> str | None:
+    try:
+        answer(path)
+    except ValueError as error:
+        if marker.exists():
+            return f"{path.name} was refused, and yet it was run: {why}"
+        return None if path.name in str(error) else f"The message for {path.name} does not name it: {str(error)[:60]!r}."
+    except Exception as error:
+        return f"{path.name} raised {type(error).__name__}; wanted a ValueError that names the file."
+    return f"{path.name} was {'run' if marker.exists() else 'not refused'}: {why}"
+
+
+@apart()
 def _atomic(answer: Any) -> str | None:
     if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of a state and a path."
+        return unlike(answer, "a function of a state and a path")
     with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "run.pth"
-        answer({"step": torch.tensor(1)}, path)
-        if torn.step(path) != 1:
-            return "After your function the file at the path does not load as what was given."
-        if not torn.dies(lambda: answer({"step": torch.tensor(2)}, path)):
-            return "Wanted the state to be written by torch.save."
-        if torn.step(path) != 1:
-            return "Killed in the middle of the save, the process left a torn file at the path."
-        calls: list[str] = []
-        flush, replace = os.fsync, os.replace
-        with (
-            mock.patch("os.fsync", lambda *a: (calls.append("fsync"), flush(*a))),
-            mock.patch("os.replace", lambda *a: (calls.append("replace"), replace(*a))),
-        ):
-            answer({"step": torch.tensor(3)}, path)
-        if "fsync" not in calls[: calls.index("replace")] if "replace" in calls else True:
-            return "It survives a kill, but not a power cut: flush the file to disk (os.fsync) before os.replace."
-        return None if torn.step(path) == 3 else "A later save did not arrive at the path."
+        path = Path(name).resolve() / "run.pth"
+        return torn.fault(answer, path) or torn.unflushed(answer, path)
 
 
-class TiedModel(nn.Module):
-    """An embedding whose weight is the output layer's too, and a tensor that is not contiguous."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(6, 4)
-        self.head = nn.Linear(4, 6, bias=False)
-        self.head.weight = self.embed.weight
-        self.register_buffer("mask", torch.arange(6.0).reshape(2, 3).t())
-
-
+@apart()
 def _convert(answer: Any) -> str | None:
     if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of a model and a path."
-    from safetensors.torch import load_file, load_model
-
-    torch.manual_seed(1)
-    model = TiedModel()
-    before = copy.deepcopy(model.state_dict())
+        return unlike(answer, "a function of a model and a path")
     with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "model.safetensors"
-        answer(model, path)
-        if not path.is_file():
-            return "There is no file at the path."
-        try:
-            stored = load_file(path)
-        except Exception:
-            return "The file at the path is not safetensors: did torch.save write it?"
-        if len([key for key in stored if key in ("embed.weight", "head.weight")]) != 1:
-            return "The tied weight stands in the file twice: it would come back as two tensors."
-        other = TiedModel()
-        try:
-            load_model(other, path)
-        except Exception as error:
-            return f"It does not load into a new model: {' '.join(str(error).split())[:120]}"
-    if any(not torch.equal(before[key], value) for key, value in other.state_dict().items()):
-        return "The new model has other numbers."
+        for k, dtype in enumerate((torch.float32, torch.float32, torch.float64)):
+            model = TiedModel().to(dtype)
+            model.mask.copy_(torch.randn(3, 2))
+            path = Path(name) / f"model {k}.safetensors"
+            before, tensors = copy.deepcopy(dict(model.state_dict())), [*model.parameters(), *model.buffers()]
+            answer(model, path)
+            if model.head.weight is not model.embed.weight:
+                return "Your function untied the model that it was given: head.weight is a tensor of its own now."
+            after = [*model.parameters(), *model.buffers()]
+            if difference(before, dict(model.state_dict())) is not None or any(a is not b for a, b in zip(tensors, after)):
+                return "Your function changed the model that it was given; it should only write it."
+            if found := tied.fault(path, before, dtype):
+                return found
     return None
 
 
-def download(folder: str | Path) -> tuple[Path, str]:
-    """A file of weights in `folder`, and the SHA-256 that its author published for it."""
-    path = Path(folder) / "download.pth"
-    torch.save(_weights(), path)
-    return path, sha256(path.read_bytes()).hexdigest()
-
-
+@apart()
 def _verify(answer: Any) -> str | None:
     if not callable(answer):
-        return f"You gave {type(answer).__name__}; wanted a function of a path and a digest."
+        return unlike(answer, "a function of a path and a digest")
+    whole = random.Random(8).randbytes(300_000)
+    digest, at = sha256(whole).hexdigest(), len(whole) // 2
+    last = digest[:-1] + ("0" if digest[-1] != "0" else "1")
+    cases = (
+        ("The untouched file", whole, digest, True),
+        ("The digest in capitals", whole, digest.upper(), True),
+        ("A flipped bit", whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], digest, False),
+        ("A flipped bit in the last byte", whole[:-1] + bytes([whole[-1] ^ 1]), digest, False),
+        ("A missing last byte", whole[:-1], digest, False),
+        ("Another file of the same length", bytes(len(whole)), digest, False),
+        ("The digest of another file", whole, sha256(b"").hexdigest(), False),
+        ("A digest whose last character differs", whole, last, False),
+        ("The first eight characters of the digest", whole, digest[:8], False),
+        ("An empty digest", whole, "", False),
+        ("Another file, with its own digest", b"another", sha256(b"another").hexdigest(), True),
+    )
     with tempfile.TemporaryDirectory() as name:
-        path, digest = download(name)
-        whole = path.read_bytes()
-        if answer(path, digest) is not True:
-            return "The untouched file should give True."
-        at = len(whole) // 2
-        for words, data in (
-            ("a flipped bit", whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]),
-            ("a missing last byte", whole[:-1]),
-            ("another file of the same length", bytes(len(whole))),
-        ):
+        for k, (words, data, published, right) in enumerate(cases):
+            path = Path(name) / f"download {k}.pth"
             path.write_bytes(data)
-            if answer(path, digest) is not False:
-                return f"{words} gives {answer(path, digest)!r}; wanted False."
-        path.write_bytes(whole)
-        return None if answer(path, digest.upper()) is True else "Some pages print the digest in capitals: compare in one case."
+            given = answer(path, published)
+            if not isinstance(plain(given), (bool, int)) or given != right:
+                return f"{words} gives {str(given)[:60]}; wanted {right}."
+            if path.read_bytes() != data:
+                return "Your function changed the file."
+    return None
 
 
 refuse = Exercise(

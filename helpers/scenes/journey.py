@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from helpers.draw import Picture, svg
+from helpers.scenes.stations import arrow, disk
 
 WIDE, HIGH, GAP, LINE = 200, 150, 190, 25
 LAYERS = [("", "0 Linear"), ("parameter", "weight"), ("parameter", "bias"), ("", "1 ReLU, 2 Linear")]
@@ -38,12 +39,12 @@ def journey() -> Picture:
         ("torch.save", "lessons 04, 05", middle + WIDE + 8, right - 8, top + level),
         ("load_state_dict", "lesson 04", right - 8, middle + WIDE + 8, bottom + level),
     ):
-        body += [_arrow(start, y, end, y), *_words(calls, lessons, (start + end) / 2, y - 12, y + 24, "middle")]
+        body += [arrow(start, y, end, y), *_words(calls, lessons, (start + end) / 2, y - 12, y + 24, "middle")]
     body += [
         svg.text(left + WIDE - 16, top + 28, "lesson 01", 14, svg.SOFT, align="end"),
-        _arrow(right + 60, top + HIGH + 8, right + 60, bottom - 8),
+        arrow(right + 60, top + HIGH + 8, right + 60, bottom - 8),
         *_words("torch.load", "lesson 04", right + 76, top + HIGH + 38, top + HIGH + 58, "start"),
-        _arrow(left + 60, bottom - 8, left + 60, top + HIGH + 8),
+        arrow(left + 60, bottom - 8, left + 60, top + HIGH + 8),
         *_words("step()", "lesson 03", left + 76, top + HIGH + 38, top + HIGH + 58, "start"),
     ]
     y = bottom + HIGH + 44
@@ -63,32 +64,13 @@ def journey() -> Picture:
 
 def _place(name: str, column: int, row: int, lines: list[tuple[str, str]]) -> str:
     x, y = 28 + column * (WIDE + GAP), 64 + row * (HIGH + 84)
-    drawn = (_folded(x, y) if name == "file" else svg.box(x, y, WIDE, HIGH)) + svg.text(x + 16, y + 28, name, 16, bold=True)
+    drawn = (disk if name == "file" else svg.box)(x, y, WIDE, HIGH) + svg.text(x + 16, y + 28, name, 16, bold=True)
     for k, (kind, words) in enumerate(lines):
         base = y + 58 + LINE * k
         if kind:
             drawn += svg.frame(kind, x + 18, base - 14, 22, 17)
         drawn += svg.text(x + (50 if kind else 18), base, words, 14, mono=True)
     return drawn
-
-
-def _folded(x: float, y: float) -> str:
-    right, low = x + WIDE, y + HIGH
-    return svg.el(
-        "path",
-        d=f"M{x} {y}H{right - 18}L{right} {y + 18}V{low}H{x}ZM{right - 18} {y}V{y + 18}H{right}",
-        fill="#ffffff",
-        stroke=svg.INK,
-        stroke_width=1.6,
-    )
-
-
-def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:
-    tip = 8 if x2 + y2 > x1 + y1 else -8
-    head = f"l-5 {-tip}h10z" if x1 == x2 else f"l{-tip} -5v10z"
-    return svg.el("path", d=f"M{x1} {y1}L{x2} {y2}", stroke=svg.SOFT, stroke_width=1.8) + svg.el(
-        "path", d=f"M{x2} {y2}{head}", fill=svg.SOFT
-    )
 
 
 def _words(call: str, lesson: str, x: float, above: float, below: float, anchor: str) -> list[str]:

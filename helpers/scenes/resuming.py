@@ -18,6 +18,7 @@ from torch import Tensor, nn, optim
 
 from helpers import draw, lesson
 from helpers.draw import Picture
+from helpers.scenes.training import two_runs
 
 PARTS = ("model", "optimizer", "scheduler", "generators", "position")
 
@@ -195,13 +196,7 @@ def forgotten(steps: int = 20, **kept: bool) -> Picture:
     title = (f"Without {', '.join(lost)}: " if lost else "Everything restored: ") + (
         f"another run from step {apart} on" if apart else "the same run, loss for loss"
     )
-    return draw.curves(
-        title,
-        {"never stopped": whole, "resumed": resumed},
-        across="step after the checkpoint",
-        up="loss",
-        alt=f"The two curves {'part at step ' + str(apart) if apart else 'are one'}.",
-    )
+    return two_runs(title, whole, resumed, f"The two curves {f'part at step {apart}' if apart else 'are one'}.")
 
 
 def weights() -> Picture:

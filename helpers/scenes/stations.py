@@ -54,14 +54,14 @@ def _hop(above: str, below: str, x: float, y: float, last_x: float, last_y: floa
     if x == last_x:
         middle = x + WIDE / 2
         return (
-            _arrow(middle, last_y + 130, middle, y - 8)
+            arrow(middle, last_y + 130, middle, y - 8)
             + svg.text(middle - 14, y - 46, above, 14, mono=True, align="end")
             + svg.text(middle - 14, y - 26, below, 14, svg.SOFT, align="end")
         )
     start, end = (last_x + WIDE + 8, x - 8) if x > last_x else (last_x - 8, x + WIDE + 8)
     middle = (start + end) / 2
     return (
-        _arrow(start, y + 58, end, y + 58)
+        arrow(start, y + 58, end, y + 58)
         + svg.text(middle, y + 46, above, 14, mono=True, align="middle")
         + svg.text(middle, y + 82, below, 14, svg.SOFT, align="middle")
     )
@@ -70,13 +70,13 @@ def _hop(above: str, below: str, x: float, y: float, last_x: float, last_y: floa
 def _stop(stop: Station, x: float, y: float) -> str:
     if not stop.reached:
         return svg.box(x, y, WIDE, 122, fill=svg.FAINT, dash="5 4") + svg.text(x + 14, y + 26, stop.name, 16, svg.SOFT)
-    body = (_disk if stop.disk else svg.box)(x, y, WIDE, 122) + svg.text(x + 14, y + 26, stop.name, 16, bold=True)
+    body = (disk if stop.disk else svg.box)(x, y, WIDE, 122) + svg.text(x + 14, y + 26, stop.name, 16, bold=True)
     if stop.tensor is not None:
         body += grid(corner(stop.tensor, 1, 2), stop.kind, x + 20, y + 40, 1.0)[0]
     return body + svg.text(x + 14, y + 110, stop.note, 13, svg.SOFT)
 
 
-def _disk(x: float, y: float, width: float, height: float) -> str:
+def disk(x: float, y: float, width: float, height: float) -> str:
     """A box with a folded corner, which means saved to disk."""
     right, bottom = x + width, y + height
     outline = f"M{x} {y}H{right - FOLD}L{right} {y + FOLD}V{bottom}H{x}Z"
@@ -84,12 +84,15 @@ def _disk(x: float, y: float, width: float, height: float) -> str:
     return svg.el("path", d=outline, fill="#ffffff", stroke=svg.INK, stroke_width=1.6) + folded
 
 
-def _arrow(x1: float, y1: float, x2: float, y2: float, color: str = svg.SOFT) -> str:
-    """A straight arrow to the left, to the right or down."""
-    tip = 0 if x1 == x2 else 8 if x2 > x1 else -8
+def arrow(x1: float, y1: float, x2: float, y2: float) -> str:
+    """A straight arrow in one of the four directions."""
+    tip = 8 if x2 + y2 > x1 + y1 else -8
     line, head = (
-        (f"L{svg.number(x2 - tip)} {svg.number(y2)}", f"l{-tip} -5v10z") if tip else (f"V{svg.number(y2 - 8)}", "l-5 -8h10z")
+        (f"V{svg.number(y2 - tip)}", f"l-5 {-tip}h10z")
+        if x1 == x2
+        else (f"L{svg.number(x2 - tip)} {svg.number(y2)}", f"l{-tip} -5v10z")
     )
-    return svg.el("path", d=f"M{svg.number(x1)} {svg.number(y1)}{line}", stroke=color, stroke_width=1.8, fill="none") + svg.el(
-        "path", d=f"M{svg.number(x2)} {svg.number(y2)}{head}", fill=color
+    look = {"stroke": svg.SOFT, "stroke_width": 1.8, "fill": "none"}
+    return svg.el("path", d=f"M{svg.number(x1)} {svg.number(y1)}{line}", **look) + svg.el(
+        "path", d=f"M{svg.number(x2)} {svg.number(y2)}{head}", fill=svg.SOFT
     )

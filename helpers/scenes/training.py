@@ -185,10 +185,10 @@ def restored(model: bool, optimizer: bool) -> Picture:
     gap = max(abs(a - b) for a, b in zip(whole, resumed))
     parts = " and ".join(name for name, on in (("model", model), ("optimizer", optimizer)) if on) or "nothing"
     title = f"Restored {parts}: " + ("the same run, loss for loss" if gap == 0 else f"the curves part by {gap:.2f}")
-    return draw.curves(
-        title,
-        {"never stopped": whole, "resumed": resumed},
-        across="step after the checkpoint",
-        up="loss",
-        alt=f"Largest gap between the two curves: {gap:.2f}.",
-    )
+    return two_runs(title, whole, resumed, f"Largest gap between the two curves: {gap:.2f}.")
+
+
+def two_runs(title: str, whole: list[float], resumed: list[float], alt: str) -> Picture:
+    """The losses of a resumed run against those of the run that never stopped."""
+    series = {"never stopped": whole, "resumed": resumed}
+    return draw.curves(title, series, across="step after the checkpoint", up="loss", alt=alt)

@@ -2,20 +2,21 @@
 
 import ast
 import importlib
+import os
 import pkgutil
+import random
 import re
 from pathlib import Path
 
 import nbformat
+import numpy
 import pytest
+import torch
 
 import helpers.exercises
-from field_guide import CASES as GUIDE
 from helpers.exercises import lesson_02
+from helpers.exercises.trial import apart
 from helpers.quiz import Exercise, Prediction
-from wrong_answers import CASES as PATH
-
-CASES = PATH + GUIDE
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 MODULES = [
@@ -34,7 +35,18 @@ def values(kind):
     ]
 
 
-NAMED = {case.exercise.name: case for case in CASES}
+CASES = [
+    case
+    for found in pkgutil.iter_modules([str(Path(__file__).parent)])
+    if found.name.startswith("answers_")
+    for case in importlib.import_module(found.name).CASES
+]
+EACH = [pytest.param(case, id=case.exercise.name) for case in CASES]
+RIGHT = [
+    pytest.param(case.exercise, answer, id=f"{case.exercise.name}: {k}")
+    for case in CASES
+    for k, answer in enumerate(case.right)
+]
 WRONG = [
     pytest.param(case.exercise, answer, words, id=f"{case.exercise.name}: {words}")
     for case in CASES
@@ -42,9 +54,13 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("exercise", values(Exercise))
-def test_the_reference_answer_is_right(exercise):
-    verdict = exercise.judge(NAMED[exercise.name].right)
+def test_every_exercise_has_one_table():
+    assert sorted(case.exercise.name for case in CASES) == sorted(param.values[0].name for param in values(Exercise))
+
+
+@pytest.mark.parametrize("exercise, answer", RIGHT)
+def test_a_right_answer_is_right_in_every_style(exercise, answer):
+    verdict = exercise.judge(answer)
     assert (verdict.state, verdict.message) == ("right", exercise.rule)
 
 
@@ -55,10 +71,42 @@ def test_a_wrong_answer_gets_its_own_message(exercise, answer, words):
     assert "\n" not in verdict.message and len(verdict.message) < 260
 
 
-@pytest.mark.parametrize("exercise", values(Exercise))
-def test_messages_of_typical_wrong_answers_differ(exercise):
-    messages = {exercise.judge(answer).message for answer, _ in NAMED[exercise.name].wrong}
-    assert len(messages) >= 3 and exercise.rule not in messages
+@pytest.mark.parametrize("case", EACH)
+def test_a_table_is_long_enough_to_be_a_specification(case):
+    assert len({id(answer) for answer in case.right}) == len(case.right) >= 5
+    messages = {case.exercise.judge(answer).message for answer, _ in case.wrong}
+    assert len(messages) >= 5 and case.exercise.rule not in messages
+
+
+def around():
+    own = [torch.get_rng_state().tolist(), random.getstate(), numpy.random.get_state()[1].tolist(), Path.cwd()]
+    return [*own, torch.is_grad_enabled(), torch.get_default_dtype(), torch.save, torch.load]
+
+
+@pytest.mark.parametrize("case", EACH)
+def test_judging_twice_says_the_same_and_leaves_the_notebook_as_it_was(case):
+    before = around()
+    answers = [*case.right, *(answer for answer, _ in case.wrong)]
+    first = [case.exercise.judge(answer) for answer in answers]
+    assert around() == before
+    torch.manual_seed(1234)
+    assert [case.exercise.judge(answer) for answer in answers] == first
+
+
+def test_a_check_has_defaults_of_its_own_and_gives_the_notebook_back_its_own(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    dtype = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.no_grad():
+            before = around()
+            with pytest.raises(ValueError), apart():
+                assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
+                torch.rand(1), random.random(), numpy.random.random(), torch.set_grad_enabled(False), os.chdir("..")
+                raise ValueError
+            assert around() == before
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 @pytest.mark.parametrize("exercise", values(Exercise))

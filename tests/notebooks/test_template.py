@@ -98,13 +98,13 @@ def test_the_front_page(path):
 def test_the_minutes_are_those_of_a_reader_who_does_everything(path):
     """Aloud, 120 words a minute; four minutes an exercise, half a minute a prediction, a minute and a half what moves.
 
-    Four seconds for each line of code, ten for what it shows. Rounded to five minutes.
+    Four seconds for each line of code, ten for what it shows. The title may be five minutes off.
     """
     kinds = Counter(kind for cell in code(path) for kind in [next(filter(cell.source.__contains__, MINUTES), "")])
     words = sum(len(cell.source.split()) for cell in read(path).cells if cell.cell_type == "markdown")
     lines = sum(len(cell.source.splitlines()) for cell in code(path))
     needed = words / 120 + lines / 15 + sum(MINUTES.get(kind, 1 / 6) * count for kind, count in kinds.items())
-    assert int(re.search(r"^(\d+) minutes · ", read(path).cells[0].source, re.M)[1]) == 5 * round(needed / 5), needed
+    assert abs(int(re.search(r"^(\d+) minutes · ", read(path).cells[0].source, re.M)[1]) - needed) <= 5, needed
 
 
 @each_notebook

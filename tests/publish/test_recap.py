@@ -16,4 +16,4 @@ def test_one_page_with_every_recap(tmp_path, browser):
     for lesson in read.read_all(run=False):
         if "/" not in lesson.page:
             assert f"<h2>{lesson.title}</h2>" in html
-    assert html.count("<svg") >= 8 and html.count("<table") >= 2 and "input_area" not in html.partition("</style>")[2]
+    assert html.count("<svg") >= 7 and html.count("<table") >= 2 and "input_area" not in html.partition("</style>")[2]

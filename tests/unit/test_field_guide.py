@@ -101,7 +101,7 @@ def test_testzip_notices_all_but_a_swap(name):
 
 
 def test_a_hostile_pickle_is_read_and_not_run(tmp_path):
-    from helpers.exercises.lesson_08 import hostile_file
+    from helpers.exercises.states import hostile_file
 
     hostile_file(tmp_path / "h.pth", tmp_path / "marker")
     program = damage.instructions(tmp_path / "h.pth")
