@@ -19,7 +19,7 @@ from helpers.symptoms.search import Words
 FOLDER = Path(__file__).parent
 EMPTY = "Paste an error, the whole of it if you like, or say in a few words what worries you."
 NONE = "Nothing fits, and a wrong lead is worse than none. The [index of all messages](errors/README.md) has them by kind."
-LIMITS = {"most": 3, "enough": 5_000, "ofAnError": 7_500, "oneWord": 350}
+LIMITS = {"most": 3, "enough": 5_000, "ofAnError": 7_500, "heavy": 600}
 
 
 @dataclass(frozen=True)
@@ -99,17 +99,17 @@ def find(text: str, most: int = LIMITS["most"]) -> list[Symptom]:
 
 
 def likely(text: str, reading: Reading | None) -> list[int]:
-    """The numbers of entries that use the words of a worry; of an error without a message that is known, nearly all of them."""
+    """The numbers of entries that use the words of a worry; of an error without a message that is known, nearly all of them.
+
+    One word alone is no symptom, unless hardly any entry has it.
+    """
     asked = text if reading is None else reading.last.partition(": ")[2]
     ranked = words().rank(asked)
-    many, top = len(set(words().tokens(asked))) > 1, ranked[0][0] if ranked else 0
-    return [
-        number
-        for score, cover, has, number in ranked
-        if cover >= LIMITS["enough" if reading is None else "ofAnError"]
-        and score * 10 >= top * 6
-        and (has >= LIMITS["oneWord"] or many and reading is None)
-    ]
+    if len({words().token(word) for word in words().split(asked)}) == 1 and len(ranked) > LIMITS["most"]:
+        return []
+    enough, heavy = (LIMITS["enough"], 0) if reading is None else (LIMITS["ofAnError"], LIMITS["heavy"])
+    top = ranked[0][0] if ranked else 0
+    return [number for score, cover, has, number in ranked if cover >= enough and has >= heavy and score * 10 >= top * 6]
 
 
 def matches(reading: Reading) -> list[int]:

@@ -34,15 +34,15 @@ class Reading:
 def read_error(text: str) -> Reading | None:
     """What an error's text says, or None if it is not the text of an error."""
     errors: list[list[str]] = []
-    inside, in_frames = False, False
+    inside, marked = False, False
     for raw in COLORS.sub("", text).replace("\r", "").split("\n"):
         line = unlogged(raw)
         if TRACEBACK in line or CHAINED.match(line.strip()) or FRAME.match(line):
-            inside, in_frames = False, TRACEBACK in line or bool(FRAME.match(line))
+            inside = False
         elif HEAD.match(line):
             errors.append([line])
-            inside, in_frames = True, False
-        elif inside and not in_frames and line.strip() and (line == raw or len(errors[-1]) == 1):
+            inside, marked = True, line != raw
+        elif inside and line.strip() and (line != raw) == marked:
             errors[-1].append(line)
     if not errors:
         return None

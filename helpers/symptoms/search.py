@@ -19,10 +19,14 @@ class Words:
         for group in rules["synonyms"]:
             for word in group:
                 self.same.setdefault(self.stem(word), self.stem(group[0]))
+        self.spelt = {word: self.token(word) for group in rules["synonyms"] for word in group}
+        self.spelt |= {word: self.token(word) for entry in phrases for phrase in entry for word in self.split(phrase)}
         self.phrases = [[sorted(set(self.tokens(phrase))) for phrase in entry] for entry in phrases]
-        told = Counter(token for entry in self.phrases for token in {token for phrase in entry for token in phrase})
-        self.weights = {token: 2 * round(50 * math.log(1 + len(phrases) / count)) for token, count in sorted(told.items())}
-        self.counts = dict(told)
+        self.counts = dict(
+            Counter(token for entry in self.phrases for token in {token for phrase in entry for token in phrase})
+        )
+        self.weights = {token: 2 * round(50 * math.log(1 + len(phrases) / n)) for token, n in sorted(self.counts.items())}
+        self.spelt = {word: token for word, token in sorted(self.spelt.items()) if token in self.weights}
 
     def stem(self, word: str) -> str:
         """The word without its ending."""
@@ -34,29 +38,38 @@ class Words:
             word = word[:-1]
         return word[:-1] if len(word) > 3 and word[-1] == "e" else word
 
-    def tokens(self, text: str) -> list[str]:
-        """The words that say something, as stems, each synonym as the first of its group."""
+    def split(self, text: str) -> list[str]:
+        """The words that say something, as they are spelt; those with an underscore in their parts."""
         found = re.findall(r"[a-z0-9_']+", text.lower())
         parts = [part for word in found for part in ([word] if self.stem(word) in self.same else word.split("_"))]
-        stems = [self.stem(part.strip("'")) for part in parts if part.strip("'") and part.strip("'") not in self.silent]
-        return [self.same.get(stem, stem) for stem in stems]
+        return [part.strip("'") for part in parts if part.strip("'") and part.strip("'") not in self.silent]
 
-    def known(self, token: str, typing: bool) -> str | None:
-        """The word that was meant: itself, one that it begins, or the nearest that is spelt in almost the same way."""
-        if token in self.weights:
-            return token
-        begun = [word for word in self.weights if typing and len(token) >= 3 and word.startswith(token)]
-        most = 0 if len(token) < 4 else 1 if len(token) < 8 else 2
-        near = begun or [word for word in self.weights if abs(len(word) - len(token)) <= most and apart(word, token) <= most]
-        return min(near, key=lambda word: (-self.counts[word], word), default=None)
+    def token(self, word: str) -> str:
+        """The stem of a word, or of the first of its synonyms."""
+        return self.same.get(self.stem(word), self.stem(word))
+
+    def tokens(self, text: str) -> list[str]:
+        """All that a text says."""
+        return [self.token(word) for word in self.split(text)]
+
+    def meant(self, word: str, typing: bool) -> str | None:
+        """What a word means: itself, one that it begins, or the nearest that is spelt in almost the same way."""
+        if self.token(word) in self.weights:
+            return self.token(word)
+        most = 0 if len(word) < 4 else 1 if len(word) < 8 else 2
+        near = [other for other in self.spelt if typing and len(word) >= 3 and other.startswith(word)] or [
+            other for other in self.spelt if abs(len(other) - len(word)) <= most and apart(other, word) <= most
+        ]
+        best = min(near, key=lambda other: (-self.counts[self.spelt[other]], other), default=None)
+        return self.spelt[best] if best else None
 
     def rank(self, text: str) -> list[tuple[int, int, int, int]]:
         """For each entry that has one of the words: its score and what of the search it covers, in parts of 10,000.
 
         Then the weight of the words that it has, and its number; best first.
         """
-        asked = list(dict.fromkeys(self.tokens(text)))
-        meant = [self.known(token, token == asked[-1]) for token in asked]
+        asked = list(dict.fromkeys(self.split(text)))
+        meant = [self.meant(word, word == asked[-1]) for word in asked]
         wanted = {token for token in meant if token}
         need = self.weigh(wanted) + max(self.weights.values(), default=0) * meant.count(None) // 2
         ranked = []

@@ -12,17 +12,16 @@ const HEAD = /^(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*)?(?:Error|Exception|Warning|Interr
 function readError(text) {
   const errors = [];
   let inside = false;
-  let inFrames = false;
+  let marked = false;
   for (const raw of text.replace(COLORS, "").replaceAll("\r", "").split("\n")) {
     const line = unlogged(raw);
     if (line.includes(TRACEBACK) || CHAINED.test(line.trim()) || FRAME.test(line)) {
       inside = false;
-      inFrames = line.includes(TRACEBACK) || FRAME.test(line);
     } else if (HEAD.test(line)) {
       errors.push([line]);
       inside = true;
-      inFrames = false;
-    } else if (inside && !inFrames && line.trim() && (line === raw || errors.at(-1).length === 1)) {
+      marked = line !== raw;
+    } else if (inside && line.trim() && (line !== raw) === marked) {
       errors.at(-1).push(line);
     }
   }
@@ -57,6 +56,7 @@ class Words {
     this.phrases = data.phrases;
     this.weights = new Map(Object.entries(data.weights));
     this.counts = new Map(Object.entries(data.counts));
+    this.spelt = Object.entries(data.spelt);
   }
 
   stem(word) {
@@ -70,30 +70,32 @@ class Words {
     return word.length > 3 && word.endsWith("e") ? word.slice(0, -1) : word;
   }
 
-  tokens(text) {
+  split(text) {
     const found = text.toLowerCase().match(/[a-z0-9_']+/g) || [];
     return found
       .flatMap((word) => (this.same.has(this.stem(word)) ? [word] : word.split("_")))
       .map((part) => part.replace(/^'+|'+$/g, ""))
-      .filter((part) => part && !this.silent.has(part))
-      .map((part) => this.stem(part))
-      .map((stem) => this.same.get(stem) ?? stem);
+      .filter((part) => part && !this.silent.has(part));
   }
 
-  known(token, typing) {
-    if (this.weights.has(token)) return token;
-    const all = [...this.weights.keys()];
-    const begun = all.filter((word) => typing && token.length >= 3 && word.startsWith(token));
-    const most = token.length < 4 ? 0 : token.length < 8 ? 1 : 2;
-    const near = begun.length ? begun : all.filter((word) => Math.abs(word.length - token.length) <= most && apart(word, token) <= most);
-    near.sort((one, other) => this.counts.get(other) - this.counts.get(one) || (one < other ? -1 : 1));
-    return near[0] ?? null;
+  token(word) {
+    const stem = this.stem(word);
+    return this.same.get(stem) ?? stem;
+  }
+
+  meant(word, typing) {
+    if (this.weights.has(this.token(word))) return this.token(word);
+    const most = word.length < 4 ? 0 : word.length < 8 ? 1 : 2;
+    let near = this.spelt.filter(([other]) => typing && word.length >= 3 && other.startsWith(word));
+    if (!near.length) near = this.spelt.filter(([other]) => Math.abs(other.length - word.length) <= most && apart(other, word) <= most);
+    near.sort(([one, first], [other, second]) => this.counts.get(second) - this.counts.get(first) || (one < other ? -1 : 1));
+    return near.length ? near[0][1] : null;
   }
 
   rank(text) {
-    const asked = [...new Set(this.tokens(text))];
-    const meant = asked.map((token) => this.known(token, token === asked.at(-1)));
-    const wanted = new Set(meant.filter(Boolean));
+    const asked = [...new Set(this.split(text))];
+    const meant = asked.map((word) => this.meant(word, word === asked.at(-1)));
+    const wanted = new Set(meant.filter((token) => token !== null));
     const unknown = this.unknown();
     const need = this.weigh(wanted) + unknown * meant.filter((token) => token === null).length;
     const ranked = [];
@@ -155,14 +157,14 @@ class Finder {
   }
 
   likely(text, reading) {
-    const { enough, ofAnError, oneWord } = this.limits;
     const asked = reading ? reading.last.split(": ").slice(1).join(": ") : text;
     const ranked = this.words.rank(asked);
-    const many = new Set(this.words.tokens(asked)).size > 1;
+    const said = new Set(this.words.split(asked).map((word) => this.words.token(word)));
+    if (said.size === 1 && ranked.length > this.limits.most) return [];
+    const [enough, heavy] = reading ? [this.limits.ofAnError, this.limits.heavy] : [this.limits.enough, 0];
     const top = ranked.length ? ranked[0].score : 0;
     return ranked
-      .filter((hit) => hit.cover >= (reading ? ofAnError : enough) && hit.score * 10 >= top * 6)
-      .filter((hit) => (many && !reading) || hit.has >= oneWord)
+      .filter((hit) => hit.cover >= enough && hit.has >= heavy && hit.score * 10 >= top * 6)
       .map((hit) => hit.number);
   }
 

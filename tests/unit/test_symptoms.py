@@ -9,10 +9,9 @@ import nbformat
 import numpy
 import pytest
 import torch
+from helpers.scenes.symptoms import SYMPTOMS, find
 from safetensors.torch import save_file
 from torch import nn, optim
-
-from helpers.scenes.symptoms import SYMPTOMS, find
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 

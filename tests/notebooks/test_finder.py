@@ -1,0 +1,136 @@
+"""The finder, put to every error that the course explains, as people paste it, and to errors that have nothing to do with it."""
+
+import re
+import sys
+import traceback
+import warnings
+from pathlib import Path
+
+import pytest
+from IPython.core.ultratb import VerboseTB
+
+from helpers import symptoms
+from test_errors import ALL, bare, main, run  # noqa: F401
+
+TOLD = [entry for entry in ALL if entry.told.get("messages")]
+each_error = pytest.mark.parametrize("entry", TOLD, ids=lambda entry: entry.told["address"])
+UNRELATED = (Path(__file__).parent / "unrelated.txt").read_text(encoding="utf-8").splitlines()
+FRAMES = """\
+  File "/home/me/project/lr_scheduler.py", line 12, in <module>
+    model.module.load_state_dict(torch.load(path, weights_only=True), strict=False)  # prefix "module."
+  File "/home/me/project/safe_load.py", line 99, in resume_eval
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  File "/usr/lib/python3/site-packages/torch/nn/modules/module.py", line 1776, in _call_impl
+    return forward_call(*args, **kwargs)
+"""
+LOG = """\
+2026-01-31 10:00:00,123 INFO scheduler.py:17 - resuming from checkpoint, weights_only=False
+[INFO] eval.py: loading state_dict of the optimizer on cuda:0
+100%|██████████| 10/10 [00:01<00:00,  9.9it/s]
+"""
+EARLIER = """\
+Traceback (most recent call last):
+  File "/home/me/project/retrieval.py", line 3, in <module>
+    raise LookupError("cache is cold")
+LookupError: cache is cold
+
+During handling of the above exception, another exception occurred:
+
+"""
+
+
+def raised(code, names):
+    """The error that code raises, with its traceback."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            exec(compile(code, "/home/me/project/train.py", "exec"), names)
+        except BaseException as error:
+            return error
+    raise AssertionError(f"raised nothing: {code}")
+
+
+def told(error):
+    return "".join(traceback.format_exception(error))
+
+
+def in_frames(text):
+    head, _, rest = text.rpartition("Traceback (most recent call last):\n")
+    return f"{head}Traceback (most recent call last):\n{FRAMES}{rest}"
+
+
+def pasted(error):
+    """The same error as it is pasted from a terminal, a log, a launcher, a notebook."""
+    whole = told(error)
+    last = "".join(traceback.format_exception_only(error))
+    yield "last line", last
+    yield "traceback", whole
+    yield "frames of others", in_frames(whole)
+    yield "in a log", LOG + in_frames(whole) + "srun: error: node7: task 0: Exited with exit code 1\n"
+    yield "after another error", EARLIER + in_frames(whole)
+    yield "of a rank", "".join(f"[rank0]: {line}" for line in whole.splitlines(keepends=True))
+    yield "of a logger", "".join(f"2026-01-31 10:00:00,123 ERROR {line}" for line in whole.splitlines(keepends=True))
+    coloured = VerboseTB(theme_name="linux").text(type(error), error, error.__traceback__)
+    yield "in a notebook", coloured
+
+
+@each_error
+def test_the_error_is_found_however_it_is_pasted(entry, main):  # noqa: F811
+    run(entry.setup, main)
+    error = raised(bare(entry.see), main)
+    for where, text in pasted(error):
+        found = [hit.address for hit in symptoms.find(text)]
+        assert found[:1] == [entry.told["address"]], (where, found, text[-600:])
+
+
+def test_errors_that_have_nothing_to_do_with_it_find_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    found = {}
+    for code in UNRELATED:
+        text = told(raised(code, {}))
+        for variant in (text, LOG + in_frames(text), EARLIER + text):
+            if hits := symptoms.find(variant):
+                found[code] = [hit.name for hit in hits]
+    capsys.readouterr()
+    assert len(UNRELATED) >= 200 and len(found) <= 0.02 * len(UNRELATED), found
+
+
+def test_no_entry_answers_to_the_text_of_another(capsys):
+    """Printed, so that whoever adds an entry sees which others its words reach: `pytest -s -k text_of_another`."""
+    pairs = []
+    for entry in symptoms.table():
+        for message in entry.messages:
+            text = f"RuntimeError: {message.replace('…', ' x ')}"
+            hits = [hit for hit in symptoms.find(text) if hit is not entry and not hit.common]
+            pairs += [(entry.address, hit.address, message) for hit in hits]
+            first = symptoms.find(text)[:1]
+            assert first == [entry] or (entry.common and first), (entry.address, message, [hit.address for hit in first])
+    with capsys.disabled():
+        print(f"\n{len(pairs)} pairs answer to each other's text")
+        for one, other, message in pairs:
+            print(f"  {one} ~ {other}: {message[:80]}")
+
+
+@pytest.mark.parametrize("entry", symptoms.table(), ids=lambda entry: entry.address)
+def test_each_entry_is_found_by_what_people_say_for_it(entry):
+    for words in entry.words:
+        assert entry in symptoms.find(words), (words, [hit.address for hit in symptoms.find(words)])
+
+
+def test_nothing_is_found_by_a_common_word_alone():
+    for word in ("new", "state", "copy", "name", "model", "error", "file", "load", "key", "weights", "torch", "the", "zzz"):
+        assert len(symptoms.find(word)) == 0, (word, [hit.name for hit in symptoms.find(word)])
+
+
+@pytest.mark.parametrize("spelt", ["mising keys", "safetensor shared memroy", "optimzer state empty", "lfs ponter"])
+def test_typing_errors_are_forgiven(spelt):
+    right = spelt.replace("mising", "missing").replace("memroy", "memory").replace("optimzer", "optimizer").replace("ponter", "pointer")
+    assert symptoms.find(spelt) == symptoms.find(right) != []
+
+
+def test_an_index_lists_each_entry_once():
+    index = symptoms.index()
+    listed = re.findall(r"\]\(([^)]*#[^)]*)\)", index)
+    assert len(listed) == len(symptoms.table()) == len({entry.name for entry in symptoms.table()})
+    assert (Path(__file__).resolve().parents[2] / "notebooks" / "errors" / "README.md").read_text(encoding="utf-8") == index
