@@ -114,8 +114,9 @@ def finder(still: str, up: str = "", whole: bool = True) -> str:
     """
     more = f"<p><a href='{up}errors/index.html'>All messages</a></p>" if whole else ""
     return (
-        "<div class='finder'><label>Symptom <textarea rows='3' placeholder='paste an error, or say what worries you'></textarea>"
-        f"</label><div class='found' role='status' data-none='{escape(NONE)}'>{escape(symptoms.EMPTY)}</div>"
+        "<div class='finder'><label>Symptom "
+        "<textarea rows='3' placeholder='paste an error, or say what worries you'></textarea></label>"
+        f"<div class='found' role='status' data-none='{escape(NONE)}'>{escape(symptoms.EMPTY)}</div>"
         f"<script type='application/json'>{_inside_a_script(search_data(up))}</script>"
         f"{more}{still}</div>"
     )

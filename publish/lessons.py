@@ -64,7 +64,7 @@ def read(path: Path) -> Lesson:
 
 
 def read_all(run: bool = True) -> list[Lesson]:
-    """Every lesson, then error by error, then every solution; lessons are run for their frames, two at a time, the longest early."""
+    """Lessons, error by error, solutions; the lessons are run for their frames, two at a time, the longest early."""
     lessons = [read(path) for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
     if run:
         with ProcessPoolExecutor(2) as pool:

@@ -13,13 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from helpers.symptoms.errors import Reading, plain, read_error
+from helpers.symptoms.errors import Reading, pattern, plain, read_error
 from helpers.symptoms.search import Words
 
 FOLDER = Path(__file__).parent
 EMPTY = "Paste an error, the whole of it if you like, or say in a few words what worries you."
 NONE = "Nothing fits, and a wrong lead is worse than none. The [index of all messages](errors/README.md) has them by kind."
-LIMITS = {"most": 3, "enough": 5_000, "ofAnError": 7_500, "heavy": 600}
+LIMITS = {"most": 3, "enough": 5_000, "ofAnError": 8_000, "heavy": 1_100}
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,6 @@ def rules() -> dict[str, Any]:
 def words() -> Words:
     """What all entries say, ready to be searched."""
     return Words(rules(), [[entry.name, *entry.messages, *entry.words] for entry in table()])
-
-
-def pattern(message: str) -> str:
-    """A regular expression, the same in Python and JavaScript, that finds the message's parts as whole words, in order."""
-    parts = [re.escape(plain(part)).replace("\\ ", " ") for part in message.split("…") if part.strip()]
-    guarded = [
-        ("(?<![a-z0-9_])" if re.match(r"\w", part) else "") + part + ("(?![a-z0-9_])" if re.search(r"\w$", part) else "")
-        for part in parts
-    ]
-    return ".*?".join(guarded)
 
 
 @lru_cache

@@ -63,3 +63,13 @@ def plain(words: str) -> str:
     """Small letters, straight quotes, single spaces."""
     straight = words.lower().translate({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0x60: "'"})
     return " ".join(straight.split())
+
+
+def pattern(message: str) -> str:
+    """A regular expression, the same in Python and JavaScript, that finds the message's parts as whole words, in order."""
+    parts = [re.escape(plain(part)).replace("\\ ", " ") for part in message.split("…") if part.strip()]
+    guarded = [
+        ("(?<![a-z0-9_])" if re.match(r"\w", part) else "") + part + ("(?![a-z0-9_])" if re.search(r"\w$", part) else "")
+        for part in parts
+    ]
+    return ".*?".join(guarded)

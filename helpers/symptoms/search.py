@@ -39,10 +39,11 @@ class Words:
         return word[:-1] if len(word) > 3 and word[-1] == "e" else word
 
     def split(self, text: str) -> list[str]:
-        """The words that say something, as they are spelt; those with an underscore in their parts."""
+        """The words that say something, as they are spelt: no single letter; those with an underscore, and their parts."""
         found = re.findall(r"[a-z0-9_']+", text.lower())
-        parts = [part for word in found for part in ([word] if self.stem(word) in self.same else word.split("_"))]
-        return [part.strip("'") for part in parts if part.strip("'") and part.strip("'") not in self.silent]
+        parts = [part for word in found for part in dict.fromkeys([word, *word.split("_")])]
+        bare = [part.strip("'") for part in parts]
+        return [word for word in bare if len(word) > 1 and word not in self.silent]
 
     def token(self, word: str) -> str:
         """The stem of a word, or of the first of its synonyms."""

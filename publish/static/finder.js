@@ -73,9 +73,9 @@ class Words {
   split(text) {
     const found = text.toLowerCase().match(/[a-z0-9_']+/g) || [];
     return found
-      .flatMap((word) => (this.same.has(this.stem(word)) ? [word] : word.split("_")))
+      .flatMap((word) => [...new Set([word, ...word.split("_")])])
       .map((part) => part.replace(/^'+|'+$/g, ""))
-      .filter((part) => part && !this.silent.has(part));
+      .filter((part) => part.length > 1 && !this.silent.has(part));
   }
 
   token(word) {

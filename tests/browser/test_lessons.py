@@ -9,8 +9,8 @@ import nbformat
 import pytest
 
 from controls import MOVES
+from helpers import symptoms
 from helpers.quiz import Exercise, Prediction
-from helpers.scenes import symptoms
 from lab import OpenNotebook, serious
 from patience import until
 
@@ -155,30 +155,26 @@ def start(browser, lab):
 def test_the_symptom_finder_finds_while_one_types(start, words):
     cell = start.cell("symptom_finder()")
     start.press(cell, "symptom", "Control+a", "Delete")
-    start.wait_text(cell, "p", "Type at least a word. A whole traceback works too.")
+    start.wait_text(cell, "p", symptoms.EMPTY)
     start.page.keyboard.type(words, delay=15)
     found = symptoms.find(words)
-    start.wait_text(cell, "ol", "".join(f"{hit.name}{hit.advice}{link(hit)}" for hit in found))
-
-
-def link(hit):
-    return f"Lesson {hit.lesson[:2]}: {hit.section}"
+    start.wait_text(cell, "ol", "".join(f"{hit.name}{hit.advice}{symptoms.title(hit)}" for hit in found))
 
 
 def test_a_symptom_leads_to_its_lesson(start):
     cell = start.cell("symptom_finder()")
     start.press(cell, "symptom", "Control+a", "Delete")
-    start.page.keyboard.type("doesn't match the size of optimizer's group", delay=5)
-    hit = symptoms.find("doesn't match the size of optimizer's group")[0]
+    start.page.keyboard.type("works in the notebook, fails in the script", delay=5)
+    hit = symptoms.find("works in the notebook, fails in the script")[0]
     start.wait_text(cell, "li strong", hit.name)
     for _ in range(2):
-        start.press(cell, link(hit), "Enter")
+        start.press(cell, symptoms.title(hit), "Enter")
         start.page.wait_for_function(
-            "name => window.jupyterapp.shell.currentWidget.title.label === name", arg=f"{hit.lesson}.ipynb"
+            "name => window.jupyterapp.shell.currentWidget.title.label === name", arg=f"{hit.place.rpartition('/')[2]}.ipynb"
         )
         start.page.wait_for_selector(f".jp-NotebookPanel:not(.lm-mod-hidden) h2:has-text('{hit.section}')")
         start.show("00_start_here.ipynb")
-    start.show(f"{hit.lesson}.ipynb")
+    start.show(f"{hit.place.rpartition('/')[2]}.ipynb")
     start.page.wait_for_function(
         "words => [...document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) h2')].some("
         "h => h.textContent.startsWith(words) && h.getBoundingClientRect().top >= 0 "

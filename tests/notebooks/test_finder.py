@@ -1,14 +1,18 @@
 """The finder, put to every error that the course explains, as people paste it, and to errors that have nothing to do with it."""
 
 import re
+import subprocess
 import sys
 import traceback
 import warnings
 from pathlib import Path
 
+import nbformat
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.ultratb import VerboseTB
 
+from beats import sections
 from helpers import symptoms
 from test_errors import ALL, bare, main, run  # noqa: F401
 
@@ -134,3 +138,34 @@ def test_an_index_lists_each_entry_once():
     listed = re.findall(r"\]\(([^)]*#[^)]*)\)", index)
     assert len(listed) == len(symptoms.table()) == len({entry.name for entry in symptoms.table()})
     assert (Path(__file__).resolve().parents[2] / "notebooks" / "errors" / "README.md").read_text(encoding="utf-8") == index
+
+
+@pytest.mark.parametrize("entry", symptoms.table(), ids=lambda entry: entry.address)
+def test_the_section_of_each_entry_exists(entry):
+    path = Path(__file__).resolve().parents[2] / "notebooks" / f"{entry.place}.ipynb"
+    assert entry.section in [name for name, _ in sections(nbformat.read(path, as_version=4))]
+
+
+def test_under_an_uncaught_error_stands_its_entry_if_that_is_sure(capsys):
+    shell = InteractiveShell()
+    shell.run_line_magic("load_ext", "helpers.symptoms")
+    shell.run_cell('import torch\ntorch.nn.Linear(2, 1).load_state_dict("run.pth")')
+    told = capsys.readouterr().out
+    hit = symptoms.find("TypeError: Expected state_dict to be dict-like, got <class 'str'>.")[0]
+    assert told.index("TypeError") < told.index(hit.name) and f"notebooks/{hit.link}" in told
+    shell.run_cell("1 / 0")
+    assert "notebooks/" not in capsys.readouterr().out
+    shell.run_line_magic("unload_ext", "helpers.symptoms")
+    shell.run_cell('import torch\ntorch.nn.Linear(2, 1).load_state_dict("run.pth")')
+    assert "notebooks/" not in capsys.readouterr().out
+
+
+def test_a_log_is_read_from_the_standard_input():
+    def run(text):
+        command = [sys.executable, "-m", "helpers.symptoms"]
+        return subprocess.run(command, input=text, capture_output=True, text=True, cwd=Path(__file__).resolve().parents[2])
+
+    found = run(LOG + in_frames("Traceback (most recent call last):\nEOFError: Ran out of input\n"))
+    assert found.returncode == 0 and symptoms.find("EOFError: Ran out of input")[0].name in found.stdout
+    lost = run("ZeroDivisionError: division by zero")
+    assert lost.returncode == 1 and "Nothing fits" in lost.stdout

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import re
 from html import unescape
 from pathlib import Path
@@ -9,8 +12,9 @@ from urllib.parse import unquote
 
 import pytest
 
+import test_finder
+from helpers import symptoms
 from helpers.quiz import Exercise, Prediction
-from helpers.scenes import symptoms
 from lab import serious
 from patience import patient
 
@@ -34,7 +38,8 @@ ELSEWHERE = {"mybinder.org", "docs.pytorch.org", "nvd.nist.gov"}  # where a read
 
 def test_a_page_is_small_and_fetches_nothing_from_elsewhere(site):
     pages = list(site.rglob("*.html"))
-    assert len(pages) == 2 * len(LESSONS)
+    errors = {entry.place for entry in symptoms.table() if "/" in entry.place}
+    assert len(pages) == 2 * len(LESSONS) + len(errors) + 1
     for path in pages:
         html = path.read_text(encoding="utf-8")
         assert path.stat().st_size <= 1_000_000, path.name
@@ -100,17 +105,63 @@ def test_live_pictures_say_how_to_run_them(page, site, lessons):
             assert page.locator("figure.live figcaption:has-text('make lab')").count() == len(lesson.live) - others
 
 
-def test_the_finder_finds_what_python_finds(page, site):
+def corpus(entry_names):
+    """What the finder is tried on: words, messages, real errors as they are pasted, and errors of other kinds."""
+    for entry in symptoms.table():
+        yield from (entry.name, *entry.words, *(f"RuntimeError: {message}" for message in entry.messages))
+    for code in test_finder.UNRELATED:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield test_finder.in_frames(test_finder.told(test_finder.raised(code, {})))
+    for entry in test_finder.TOLD:
+        names = dict(entry_names)
+        test_finder.run(entry.setup, names)
+        yield from (text for _, text in test_finder.pasted(test_finder.raised(test_finder.bare(entry.see), names)))
+    yield from ("my loss is different after loading", "  Missing KEY(s)\n in state_dict ", "zzz", "no", "frezing layers", "")
+
+
+def test_the_page_finds_what_python_finds(page, site):
     opened(page, site, "index.html")
-    line, found = page.get_by_label("Symptom"), page.locator(".found")
-    signs = [sign for symptom in symptoms.SYMPTOMS for sign in (symptom.name, *symptom.signs)]
-    for words in [*signs, "my loss is different after loading", "optimizer", "  Missing KEY(s)\n in state_dict ", "zzz", "no"]:
-        line.fill(words)
-        hits = symptoms.find(words)
-        assert found.locator("b").all_text_contents() == [hit.name for hit in hits], words
-    line.fill("optimizer got an empty parameter list")
-    found.get_by_role("link").first.press("Enter")
-    page.wait_for_url("**/01_build_a_model.html#What-registers-itself")
+    texts = list(corpus({"__name__": "__main__"}))
+    found = page.evaluate(
+        """texts => {
+            const finder = new Finder(JSON.parse(document.querySelector(".finder script").textContent));
+            return texts.map((text) => finder.find(text).map((hit) => hit.name));
+        }""",
+        texts,
+    )
+    assert len(texts) > 1000
+    for text, names in zip(texts, found):
+        assert names == [hit.name for hit in symptoms.find(text)], text
+
+
+@pytest.mark.parametrize("start", ["index.html", "errors/index.html"])
+def test_an_error_is_pasted_and_the_link_followed_by_keyboard(page, site, start):
+    opened(page, site, start)
+    page.get_by_label("Symptom").fill('Traceback (most recent call last):\n  File "x.py", line 1\nEOFError: Ran out of input')
+    [hit] = symptoms.find("EOFError: Ran out of input")
+    assert page.locator(".found b").all_text_contents() == [hit.name]
+    page.locator(".found").get_by_role("link").press("Enter")
+    page.wait_for_url(f"**/{hit.place}.html#{hit.address}")
+    assert page.locator(f"#{hit.address}").evaluate("e => e.getBoundingClientRect().top") < 720
+
+
+def test_each_entry_has_its_address_its_words_for_a_search_engine_and_a_cure_to_copy(page, site):
+    for name in dict.fromkeys(entry.place for entry in symptoms.table() if "/" in entry.place):
+        entries = [entry for entry in symptoms.table() if entry.place == name]
+        opened(page, site, f"{name}.html")
+        assert page.locator("h2[id]").evaluate_all("all => all.map(e => e.id)")[1:] == [entry.address for entry in entries]
+        told = json.loads(page.locator("script[type='application/ld+json']").text_content())["mainEntity"]
+        assert [(q["name"], q["acceptedAnswer"]["text"]) for q in told] == [(e.name, e.advice) for e in entries]
+        assert page.locator("meta[name=description]").get_attribute("content")
+        buttons = page.get_by_role("button", name="Copy the cure")
+        assert buttons.count() == len(entries)
+        buttons.first.press("Enter")
+        page.wait_for_function("() => [...document.querySelectorAll('.copy')].some(e => e.textContent !== 'Copy the cure')")
+
+
+def test_the_addresses_are_those_that_were_given_out():
+    kept = (Path(__file__).parent / "addresses.txt").read_text(encoding="utf-8").split()
+    assert kept == [f"{entry.place}.html#{entry.address}" for entry in symptoms.table() if "/" in entry.place]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

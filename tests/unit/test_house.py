@@ -16,6 +16,7 @@ HOUSE = ROOT / "helpers"
 FILES = sorted(HOUSE.rglob("*.py"))
 FLOORS = {
     "lesson": set(),
+    "symptoms": set(),
     "files": set(),
     "pickles": {"files"},
     "describe": {"files", "pickles"},
@@ -25,12 +26,13 @@ FLOORS = {
     "draw": {"describe", "compare"},
     "view": {"describe", "draw"},
     "scenes": {"lesson", "files", "pickles", "describe", "compare", "checkpoint", "draw"},
-    "widgets": {"lesson", "describe", "compare", "draw", "view", "scenes"},
+    "widgets": {"lesson", "describe", "compare", "draw", "view", "scenes", "symptoms"},
     "quiz": {"describe", "draw", "view"},
     "exercises": {"lesson", "quiz"},
 }
 OUTSIDE = {
     "lesson": {"torch"},
+    "symptoms": set(),
     "files": set(),
     "pickles": set(),
     "owners": {"torch"},
@@ -91,9 +93,9 @@ def test_no_file_over_250_lines_and_no_function_over_40(path):
 
 
 def test_the_budget():
-    """Lines as the formatter lays them out: it made 2,297 of the 2,040 that stood before it."""
+    """Lines as the formatter lays them out: it made 2,297 of the 2,040 that stood before it. 390 are the finder's."""
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES if room(path) not in LESSONS_OWN)
-    assert lines <= 2_390
+    assert lines <= 2_790
 
 
 def private_names(tree):

@@ -3,7 +3,7 @@
 import ipywidgets
 import pytest
 
-from helpers import draw, scenes, widgets
+from helpers import draw, scenes, symptoms, widgets
 
 FRAMES = [draw.table(f"Frame {k}", ["a"], [[str(k)]]) for k in range(4)]
 
@@ -95,12 +95,14 @@ def test_the_finder_answers_while_one_types():
     def said():
         return found.outputs[0]["data"]["text/markdown"]
 
-    line.value = "Missing key(s)"
-    assert "06_when_keys_do_not_match.ipynb#Read-the-error" in said()
+    line.value = "Traceback (most recent call last):\nEOFError: Ran out of input"
+    assert "errors/opening_a_file.ipynb#" in said()
+    line.value = "best weights became last"
+    assert "02_read_the_state_dict.ipynb#A-photograph-or-a-window?" in said()
     line.value = "<b>zzqq</b>"
     assert "Nothing fits" in said() and "zzqq" not in said()
     line.value = " "
-    assert "Type at least a word" in said()
+    assert said() == symptoms.EMPTY
 
 
 def test_the_refactor_lab_runs_what_was_chosen(tmp_path):
