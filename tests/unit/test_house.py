@@ -145,7 +145,7 @@ def test_what_is_documented_and_what_is_ones_own_may_be_used():
 
 def users():
     """Names used by notebooks, tests and benchmarks, and by the house itself outside their own definition."""
-    texts = [path.read_text(encoding="utf-8") for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    texts = [path.read_text(encoding="utf-8") for folder in ("tests", "benchmarks", "publish") for path in (ROOT / folder).rglob("*.py")]
     for path in (ROOT / "notebooks").rglob("*.ipynb"):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         texts.append("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
