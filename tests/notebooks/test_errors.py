@@ -154,7 +154,6 @@ def test_the_finder_leads_from_the_error_to_its_entry(entry, main):
     else:
         pytest.fail("raises nothing")
     if "messages" not in entry.told:
-        assert isinstance(error, AssertionError)
         return
     texts = {
         "with its class": "".join(traceback.format_exception_only(error)),
