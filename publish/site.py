@@ -38,7 +38,7 @@ def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
         up = "../" * lesson.page.count("/")
         menu = [(up + other.page, other.title, other is lesson) for other in lessons if "/" not in other.page]
         menu.append((up + INDEX, "Error by error", lesson.page.startswith("errors/")))
-        entries = [entry for entry in symptoms.table() if f"{entry.place}.html" == lesson.page]
+        entries = [entry for entry in symptoms.table() if f"{entry.place}.html" == lesson.page and "/" in entry.place]
         shown = {"title": lesson.title, "body": addressed(body(lesson), entries), "up": up, "menu": menu}
         page.write_text(page_of.render(**shown, **findable(lesson, entries)), encoding="utf-8")
         pages.append(page)
@@ -55,15 +55,19 @@ def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
 
 
 def addressed(html: str, entries: Sequence[symptoms.Symptom]) -> str:
-    """The page with the short address of each entry on its heading; JupyterLab's long one stays in it."""
-    address = {entry.section.replace(" ", "-"): entry.address for entry in entries}
-    return re.sub(
-        r'<h2 id="([^"]*)">(.*?)</h2>',
-        lambda m: (
-            f'<h2 id="{address[unescape(m[1])]}"><span id="{m[1]}">{m[2]}</span></h2>' if unescape(m[1]) in address else m[0]
-        ),
-        html,
-    )
+    """The page with an address on each section: JupyterLab's, its words with dashes; for an entry also its short one."""
+    short = {entry.section: entry.address for entry in entries}
+
+    def head(found: re.Match[str]) -> str:
+        words = unescape(re.sub("<[^>]*>", "", found[1]))
+        long = escape(words.replace(" ", "-"))
+        return (
+            f'<h2 id="{short[words]}"><span id="{long}">{found[1]}</span></h2>'
+            if words in short
+            else f'<h2 id="{long}">{found[1]}</h2>'
+        )
+
+    return re.sub("<h2>(.*?)</h2>", head, html)
 
 
 def findable(lesson: Lesson, entries: Sequence[symptoms.Symptom]) -> dict[str, str]:

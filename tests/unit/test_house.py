@@ -93,9 +93,9 @@ def test_no_file_over_250_lines_and_no_function_over_40(path):
 
 
 def test_the_budget():
-    """Lines as the formatter lays them out: it made 2,297 of the 2,040 that stood before it. 390 are the finder's."""
+    """Lines as the formatter lays them out: it made 2,297 of the 2,040 that stood before it. 400 are the finder's."""
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES if room(path) not in LESSONS_OWN)
-    assert lines <= 2_790
+    assert lines <= 2_800
 
 
 def private_names(tree):
@@ -145,7 +145,11 @@ def test_what_is_documented_and_what_is_ones_own_may_be_used():
 
 def users():
     """Names used by notebooks, tests and benchmarks, and by the house itself outside their own definition."""
-    texts = [path.read_text(encoding="utf-8") for folder in ("tests", "benchmarks", "publish") for path in (ROOT / folder).rglob("*.py")]
+    texts = [
+        path.read_text(encoding="utf-8")
+        for folder in ("tests", "benchmarks", "publish")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
     for path in (ROOT / "notebooks").rglob("*.ipynb"):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         texts.append("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
@@ -156,7 +160,7 @@ def test_nothing_lies_unused():
     outside, inside = users()
     for path in FILES:
         for node in ast.parse(inside[path]).body:
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name != "load_ipython_extension":
                 word = re.compile(rf"\b{node.name}\b")
                 used = word.search(outside) or any(
                     len(word.findall(text)) > (other == path) for other, text in inside.items() if other.stem != "__init__"

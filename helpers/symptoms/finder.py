@@ -1,0 +1,84 @@
+"""The search: an error by the messages that stand in it, a worry by its words."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from helpers.symptoms.errors import Reading, pattern, plain, read_error
+from helpers.symptoms.search import Words
+from helpers.symptoms.table import Symptom, escaped, rules, table, title
+
+EMPTY = "Paste an error, the whole of it if you like, or say in a few words what worries you."
+NONE = "Nothing fits, and a wrong lead is worse than none. The [index of all messages](errors/README.md) has them by kind."
+LIMITS = {"most": 3, "enough": 5_000, "ofAnError": 8_000, "heavy": 1_100}
+
+
+@lru_cache
+def words() -> Words:
+    """What all entries say, ready to be searched."""
+    return Words(rules(), [[entry.name, *entry.messages, *entry.words] for entry in table()])
+
+
+@lru_cache
+def patterns() -> list[list[tuple[re.Pattern[str], int]]]:
+    """For each entry its messages as patterns, and how much they say: the number of fixed letters."""
+    return [[(re.compile(pattern(m)), len(plain(m.replace("…", "")))) for m in entry.messages] for entry in table()]
+
+
+def find(text: str, most: int = LIMITS["most"]) -> list[Symptom]:
+    """The entries that explain an error's text or a worry in plain words, best first; none rather than a wrong one."""
+    reading = read_error(text)
+    hits = matches(reading or Reading(plain(text)))
+    if reading is None or not hits:
+        hits += likely(text, reading)
+    return [table()[number] for number in dict.fromkeys(hits)][:most]
+
+
+def likely(text: str, reading: Reading | None) -> list[int]:
+    """The numbers of entries that use the words of a worry; of an error without a message that is known, nearly all of them.
+
+    One word alone is no symptom, unless hardly any entry has it.
+    """
+    asked = text if reading is None else reading.last.partition(": ")[2]
+    ranked = words().rank(asked)
+    if len({words().token(word) for word in words().split(asked)}) == 1 and len(ranked) > LIMITS["most"]:
+        return []
+    enough, heavy = (LIMITS["enough"], 0) if reading is None else (LIMITS["ofAnError"], LIMITS["heavy"])
+    top = ranked[0][0] if ranked else 0
+    return [number for score, cover, has, number in ranked if cover >= enough and has >= heavy and score * 10 >= top * 6]
+
+
+def matches(reading: Reading) -> list[int]:
+    """The numbers of entries with a message that stands in the error.
+
+    What says something about the cause comes first, then what the last line says, its causes, their further lines; of those
+    the longest message.
+    """
+    found = []
+    texts = [[reading.last], reading.causes, [" ".join([reading.last, *reading.further])]]
+    for number, (entry, messages) in enumerate(zip(table(), patterns(), strict=True)):
+        for place, lines in enumerate(texts):
+            fits = [size for regex, size in messages if any(regex.search(line) for line in lines)]
+            if fits:
+                found.append((entry.common, place, -max(fits), number))
+                break
+    return [number for *_, number in sorted(found)]
+
+
+def answer(text: str) -> str:
+    """What `find` finds, as Markdown with a link to each section, seen from `notebooks/`."""
+    if not text.strip():
+        return EMPTY
+    lines = [
+        f"{k}. **{escaped(hit.name)}**  \n{escaped(hit.advice)}  \n[{title(hit)}]({hit.link})"
+        for k, hit in enumerate(find(text), 1)
+    ]
+    return "\n".join(lines) or NONE
+
+
+def sure(text: str) -> Symptom | None:
+    """The one entry for an error's text, if a message of its own stands there; None if it is only likely."""
+    reading = read_error(text)
+    hits = matches(reading) if reading else []
+    return table()[hits[0]] if hits and not table()[hits[0]].common else None
