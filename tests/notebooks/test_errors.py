@@ -115,6 +115,7 @@ def test_an_entry_is_heading_error_cause_cure_and_more(entry):
     kinds = [cell.cell_type for cell in entry.cells]
     assert kinds == ["markdown", "code", "markdown", "code", "markdown"]
     heading, see, because, cure, more = entry.cells
+    assert not re.search(r"`|__", entry.name), "would not be shown as it is written"
     assert len(heading.source.splitlines()) <= 3 and because.source.startswith("**Because:** ")
     assert re.match(r"\*\*More:\*\* \[Lesson \d\d: .+\]\(.+\)\n\nAlso said: ", more.source)
     assert see.outputs and cure.outputs, "shows nothing"
