@@ -136,7 +136,7 @@ def search_data(up: str = "") -> dict[str, object]:
         for entry, messages in zip(symptoms.table(), symptoms.patterns(), strict=True)
     ]
     words = symptoms.words()
-    names = ("endings", "same", "phrases", "weights", "counts", "spelt")
+    names = ("endings", "same", "phrases", "weights", "counts", "spelt", "subject")
     return {
         "table": rows,
         "words": {"silent": sorted(words.silent), **{name: getattr(words, name) for name in names}},

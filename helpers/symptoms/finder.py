@@ -36,13 +36,14 @@ def find(text: str, most: int = LIMITS["most"]) -> list[Symptom]:
 
 
 def likely(text: str, reading: Reading | None) -> list[int]:
-    """The numbers of entries that use the words of a worry; of an error without a message that is known, nearly all of them.
+    """The numbers of entries that use the words of a worry; of an error of this subject whose message is not known, nearly all of them.
 
     One word alone is no symptom, unless hardly any entry has it.
     """
     asked = text if reading is None else reading.last.partition(": ")[2]
     ranked = words().rank(asked)
-    if len({words().token(word) for word in words().split(asked)}) == 1 and len(ranked) > LIMITS["most"]:
+    said = set(words().tokens(asked))
+    if len(said) == 1 and len(ranked) > LIMITS["most"] or reading and not said.intersection(words().subject):
         return []
     enough, heavy = (LIMITS["enough"], 0) if reading is None else (LIMITS["ofAnError"], LIMITS["heavy"])
     top = ranked[0][0] if ranked else 0

@@ -21,6 +21,7 @@ class Words:
                 self.same.setdefault(self.stem(word), self.stem(group[0]))
         self.spelt = {word: self.token(word) for group in rules["synonyms"] for word in group}
         self.spelt |= {word: self.token(word) for entry in phrases for phrase in entry for word in self.split(phrase)}
+        self.subject = sorted({self.token(word) for word in self.split(rules["subject"])})
         self.phrases = [[sorted(set(self.tokens(phrase))) for phrase in entry] for entry in phrases]
         self.counts = dict(
             Counter(token for entry in self.phrases for token in {token for phrase in entry for token in phrase})

@@ -54,6 +54,7 @@ class Words {
     this.endings = data.endings;
     this.same = new Map(Object.entries(data.same));
     this.phrases = data.phrases;
+    this.subject = data.subject;
     this.weights = new Map(Object.entries(data.weights));
     this.counts = new Map(Object.entries(data.counts));
     this.spelt = Object.entries(data.spelt);
@@ -161,6 +162,7 @@ class Finder {
     const ranked = this.words.rank(asked);
     const said = new Set(this.words.split(asked).map((word) => this.words.token(word)));
     if (said.size === 1 && ranked.length > this.limits.most) return [];
+    if (reading && !this.words.subject.some((token) => said.has(token))) return [];
     const [enough, heavy] = reading ? [this.limits.ofAnError, this.limits.heavy] : [this.limits.enough, 0];
     const top = ranked.length ? ranked[0].score : 0;
     return ranked
