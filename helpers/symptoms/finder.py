@@ -36,9 +36,9 @@ def find(text: str, most: int = LIMITS["most"]) -> list[Symptom]:
 
 
 def likely(text: str, reading: Reading | None) -> list[int]:
-    """The numbers of entries that use the words of a worry; of an error of this subject whose message is not known, nearly all of them.
+    """The numbers of entries that use the words of a worry. One word alone is no symptom, unless hardly any entry has it.
 
-    One word alone is no symptom, unless hardly any entry has it.
+    Of an error whose message is not known nearly all words must fit, and it must be about what the entries are about.
     """
     asked = text if reading is None else reading.last.partition(": ")[2]
     ranked = words().rank(asked)

@@ -97,8 +97,8 @@ def test_the_finder_answers_while_one_types():
 
     line.value = "Traceback (most recent call last):\nEOFError: Ran out of input"
     assert "errors/opening_a_file.ipynb#" in said()
-    line.value = "best weights became last"
-    assert "02_read_the_state_dict.ipynb#A-photograph-or-a-window?" in said()
+    line.value = "is state_dict a copy"
+    assert "02_read_the_state_dict.ipynb#Which-copies-are-copies?" in said()
     line.value = "<b>zzqq</b>"
     assert "Nothing fits" in said() and "zzqq" not in said()
     line.value = " "
