@@ -62,7 +62,7 @@ def columns(lesson: Lesson) -> list[list[list[NotebookNode]]]:
 
 
 def _without_lines(cell: NotebookNode) -> NotebookNode:
-    """The line that leads to the other lessons and to Binder belongs to a page, not to a slide."""
+    """The lines that lead to other pages and to Binder belong to a page, not to a slide."""
     if cell.cell_type == "markdown":
-        cell.source = re.sub(r"^.*mybinder\.org.*$\n?", "", cell.source, flags=re.MULTILINE)
+        cell.source = re.sub(r"^.*(?:mybinder\.org|\]\(errors/).*$\n?", "", cell.source, flags=re.MULTILINE)
     return cell

@@ -66,10 +66,13 @@ def plain(words: str) -> str:
 
 
 def pattern(message: str) -> str:
-    """A regular expression, the same in Python and JavaScript, that finds the message's parts as whole words, in order."""
-    parts = [re.escape(plain(part)).replace("\\ ", " ") for part in message.split("…") if part.strip()]
+    """A regular expression, the same in Python and JavaScript, that finds the message's parts as whole words, in order.
+
+    A `$` at the end says that nothing follows.
+    """
+    parts = [re.escape(plain(part)).replace("\\ ", " ") for part in message.removesuffix("$").split("…") if part.strip()]
     guarded = [
         ("(?<![a-z0-9_])" if re.match(r"\w", part) else "") + part + ("(?![a-z0-9_])" if re.search(r"\w$", part) else "")
         for part in parts
     ]
-    return ".*?".join(guarded)
+    return ".*?".join(guarded) + (":?$" if message.endswith("$") else "")
