@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from html import escape, unescape
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import nbformat
@@ -35,23 +36,25 @@ def build(lessons: Sequence[Lesson], out: Path) -> list[Path]:
     for lesson in lessons:
         page = out / lesson.page
         page.parent.mkdir(parents=True, exist_ok=True)
-        up = "../" * lesson.page.count("/")
-        menu = [(up + other.page, other.title, other is lesson) for other in lessons if "/" not in other.page]
-        menu.append((up + INDEX, "Error by error", lesson.page.startswith("errors/")))
         entries = [entry for entry in symptoms.table() if f"{entry.place}.html" == lesson.page and "/" in entry.place]
-        shown = {"title": lesson.title, "body": addressed(body(lesson), entries), "up": up, "menu": menu}
-        page.write_text(page_of.render(**shown, **findable(lesson, entries)), encoding="utf-8")
+        shown = {"title": lesson.title, "body": addressed(body(lesson), entries), **findable(lesson, entries)}
+        page.write_text(page_of.render(**shown, **around(lesson.page, lessons)), encoding="utf-8")
         pages.append(page)
-    menu = [("../" + link.removeprefix(up), name, link.endswith(INDEX)) for link, name, _ in menu]
-    listed = {"title": "Error by error: all messages", "body": index(), "up": "../", "menu": menu}
-    (out / INDEX).write_text(
-        page_of.render(**listed, description="Every message, what it means, and its cure."), encoding="utf-8"
-    )
+    listed = {"title": "Error by error: all messages", "description": "Every message, what it means, and its cure."}
+    (out / INDEX).parent.mkdir(exist_ok=True)
+    (out / INDEX).write_text(page_of.render(**listed, body=index(), **around(INDEX, lessons)), encoding="utf-8")
     pages.append(out / INDEX)
     for name in ("page.css", "page.js", "finder.js"):
         shutil.copy(STATIC / name, out / name)
     shutil.copy(ROOT / "docs" / "binder.svg", out / "binder.svg")
     return pages
+
+
+def around(page: str, lessons: Sequence[Lesson]) -> dict[str, Any]:
+    """The way `up` from a page to the root, and the menu of all lessons, seen from there."""
+    up = "../" * page.count("/")
+    menu = [(up + other.page, other.title, other.page == page) for other in lessons if "/" not in other.page]
+    return {"up": up, "menu": [*menu, (up + INDEX, "Error by error", page.startswith("errors/"))]}
 
 
 def addressed(html: str, entries: Sequence[symptoms.Symptom]) -> str:
