@@ -131,9 +131,10 @@ def search_data(up: str = "") -> dict[str, object]:
             "where": symptoms.title(entry),
             "link": up + address(entry),
             "messages": [[regex.pattern, size] for regex, size in messages],
+            "said": said,
             "common": entry.common,
         }
-        for entry, messages in zip(symptoms.table(), symptoms.patterns(), strict=True)
+        for entry, messages, said in zip(symptoms.table(), symptoms.patterns(), symptoms.messages_said(), strict=True)
     ]
     words = symptoms.words()
     names = ("endings", "same", "phrases", "weights", "counts", "spelt", "subject")

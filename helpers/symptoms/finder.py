@@ -11,7 +11,7 @@ from helpers.symptoms.table import Symptom, escaped, rules, table, title
 
 EMPTY = "Paste an error, the whole of it if you like, or say in a few words what worries you."
 NONE = "Nothing fits, and a wrong lead is worse than none. The [index of all messages](errors/README.md) has them by kind."
-LIMITS = {"most": 3, "enough": 5_000, "ofAnError": 8_000, "heavy": 1_100}
+LIMITS = {"most": 3, "enough": 5_000, "ofAnError": 8_000, "heavy": 1_100, "begun": 8}
 
 
 @lru_cache
@@ -30,9 +30,26 @@ def find(text: str, most: int = LIMITS["most"]) -> list[Symptom]:
     """The entries that explain an error's text or a worry in plain words, best first; none rather than a wrong one."""
     reading = read_error(text)
     hits = matches(reading or Reading(plain(text)))
+    if reading is None:
+        hits += begun(plain(text))
     if reading is None or not hits:
         hits += likely(text, reading)
     return [table()[number] for number in dict.fromkeys(hits)][:most]
+
+
+def begun(text: str) -> list[int]:
+    """The numbers of entries with a message in which the text stands, the shortest first: who types is not done yet."""
+    if len(text) < LIMITS["begun"]:
+        return []
+    wanted = re.compile(pattern(text))
+    lengths = [[len(said) for said in entry_said if wanted.search(said)] for entry_said in messages_said()]
+    return sorted((number for number, found in enumerate(lengths) if found), key=lambda number: min(lengths[number]))
+
+
+@lru_cache
+def messages_said() -> list[list[str]]:
+    """For each entry its name and its messages, in small letters."""
+    return [[plain(said) for said in (entry.name, *entry.messages)] for entry in table()]
 
 
 def likely(text: str, reading: Reading | None) -> list[int]:

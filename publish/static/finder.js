@@ -153,8 +153,23 @@ class Finder {
   find(text) {
     const reading = readError(text);
     const hits = this.matches(reading ?? { last: plain(text), causes: [], further: [] });
+    if (!reading) hits.push(...this.begun(plain(text)));
     if (!reading || !hits.length) hits.push(...this.likely(text, reading));
     return [...new Set(hits)].slice(0, this.limits.most).map((number) => this.table[number]);
+  }
+
+  begun(text) {
+    if (text.length < this.limits.begun) return [];
+    const edge = (letter) => /\w/.test(letter);
+    const wanted = new RegExp(
+      (edge(text[0]) ? "(?<![a-z0-9_])" : "") + text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&") + (edge(text.at(-1)) ? "(?![a-z0-9_])" : ""),
+    );
+    const found = [];
+    this.table.forEach((entry, number) => {
+      const lengths = entry.said.filter((said) => wanted.test(said)).map((said) => said.length);
+      if (lengths.length) found.push([Math.min(...lengths), number]);
+    });
+    return found.sort(([one, first], [other, second]) => one - other || first - second).map(([, number]) => number);
   }
 
   likely(text, reading) {

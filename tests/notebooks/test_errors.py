@@ -126,7 +126,7 @@ def test_an_entry_is_heading_error_cause_cure_and_more(entry):
 
 @each_entry
 def test_the_table_says_enough(entry):
-    assert 3 <= len(entry.told["words"]) <= 8 and 0 < len(entry.told["advice"]) < 150
+    assert 3 <= len(entry.told["words"]) <= 12 and 0 < len(entry.told["advice"]) < 150
 
 
 @each_entry

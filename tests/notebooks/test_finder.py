@@ -166,3 +166,15 @@ def test_a_log_is_read_from_the_standard_input():
     assert found.returncode == 0 and symptoms.find("EOFError: Ran out of input")[0].name in found.stdout
     lost = run("ZeroDivisionError: division by zero")
     assert lost.returncode == 1 and "Nothing fits" in lost.stdout
+
+
+def test_searches_in_plain_words():
+    """`searches.txt` was written from the names alone; untuned, 84 % were right at once and 92 % among three."""
+    searches = []
+    for line in (Path(__file__).parent / "searches.txt").read_text(encoding="utf-8").splitlines():
+        addresses, _, asked = line.partition(": ")
+        searches += [(words, addresses.split(",")) for words in asked.split(" | ")]
+    found = {words: [hit.address for hit in symptoms.find(words)] for words, _ in searches}
+    lost = {words: found[words] for words, right in searches if not set(right) & set(found[words])}
+    first = [words for words, right in searches if found[words][:1] and found[words][0] in right]
+    assert len(searches) >= 450 and not lost and len(first) >= 0.95 * len(searches), lost

