@@ -22,7 +22,8 @@ SETTINGS = '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false
 NAME_OF = """element => {
     if (element.matches('.noUi-handle')) return element.closest('.widget-slider').querySelector('label').textContent;
     if (element.matches('input[type=checkbox]')) return element.closest('label').textContent.trim();
-    if (element.matches('input[type=text]')) return element.closest('.widget-text').querySelector('label').textContent;
+    if (element.matches('input[type=text], .widget-textarea textarea'))
+        return element.closest('.widget-text, .widget-textarea').querySelector('label').textContent;
     return element.textContent.trim();
 }"""
 NAMES = """cell => [...cell.querySelectorAll('.jp-OutputArea-output :is(.noUi-handle, input:not([type=number]), button)')]
@@ -103,7 +104,7 @@ class OpenNotebook:
         self.errors: list[str] = []
         page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.goto(f"{lab.url}/lab/workspaces/{name[:8]}{id(page)}/tree/notebooks/{name}.ipynb?reset")
+        page.goto(f"{lab.url}/lab/workspaces/{name[-8:]}{id(page)}/tree/notebooks/{name}.ipynb?reset")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         page.wait_for_function(
             "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
