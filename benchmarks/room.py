@@ -34,12 +34,13 @@ class OpenClass:
         self.run, self.output = Path(self.folder.name) / "run", Path(self.folder.name) / "output"
         self.command = [sys.executable, str(CLASSROOM), f"--prefix={prefix}", f"--run={self.run}"]
         self.start = [*self.command, f"--users={users}", f"--port={port}", *more]
+        self.stdin = subprocess.DEVNULL
         self.keys: dict[str, str] = {}
 
     def open(self) -> OpenClass:
         """Starts the class, and waits until it answers."""
         with open(self.output, "w") as output:
-            self.process = subprocess.Popen(self.start, stdout=output, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(self.start, stdin=self.stdin, stdout=output, stderr=subprocess.STDOUT)
         end = time.monotonic() + 180
         while time.monotonic() < end and self.process.poll() is None:
             try:

@@ -58,6 +58,9 @@ class Visitor:
         while time.monotonic() < end:
             async with self.web.get(f"{self.server()}/lab") as page:
                 await page.read()
+            if page.status == 424:
+                async with self.web.get(f"{self.hub}/hub/spawn") as page:
+                    await page.read()
             async with self.web.get(f"{self.server()}/api/status") as answer:
                 if answer.status == 200 and answer.content_type == "application/json":
                     return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import os
 import pwd
 from collections.abc import Mapping
 from pathlib import Path
@@ -101,7 +102,16 @@ class Confined(Spawner):
         self.own_port = address[1]
         if await self.poll() is not None:
             raise RuntimeError(f"The server of {name} ended at once, or its port was taken by another.")
+        if not self.by_systemd:
+            watch = os.pidfd_open(self.proc.pid)
+            asyncio.get_running_loop().add_reader(watch, self.ended, watch)
         return address
+
+    def ended(self, watch: int) -> None:
+        """Takes the server out of the proxy at once when its process is gone, before another can take its port."""
+        asyncio.get_running_loop().remove_reader(watch)
+        os.close(watch)
+        self.task = asyncio.ensure_future(self.poll_and_notify())
 
     async def poll(self) -> int | None:
         """None while the server runs; one whose port is somebody else's is ended."""
