@@ -20,7 +20,11 @@ OPEN_TO_ALL = ("/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/var/crash", "/var/
 
 def of_class(run: Path) -> dict[str, int]:
     """Name → user id of those whom a class with this folder made."""
-    return {user.pw_name: user.pw_uid for user in pwd.getpwall() if user.pw_gecos == MARK and Path(user.pw_dir).parent == run / "homes"}
+    return {
+        user.pw_name: user.pw_uid
+        for user in pwd.getpwall()
+        if user.pw_gecos == MARK and Path(user.pw_dir).parent == run / "homes"
+    }
 
 
 def stranger(names: list[str], run: Path) -> str | None:
@@ -81,7 +85,9 @@ def remove(name: str, run: Path) -> None:
     uid = of_class(run)[name]
     shutil.rmtree(run / "homes" / name, ignore_errors=True)
     (run / "images" / name).unlink(missing_ok=True)
-    subprocess.run(["find", *filter(os.path.isdir, OPEN_TO_ALL), "-xdev", "-uid", str(uid), "-delete"], check=False)
+    subprocess.run(
+        ["find", *filter(os.path.isdir, OPEN_TO_ALL), "-xdev", "-uid", str(uid), "-delete"], stderr=subprocess.DEVNULL
+    )
     if uid in owners():
         raise ValueError(f"{name} owns files outside the home that can not be deleted; the user stays, and so does its id.")
     subprocess.run(["userdel", name], check=True)

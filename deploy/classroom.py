@@ -185,7 +185,10 @@ def hold(chosen: argparse.Namespace, room: dict[str, object]) -> int:
     code = hub.wait()
     left = end(chosen.run)
     if code or left:
-        print(f"The hub ended with {code}; see {chosen.run}/hub.log. Still at work: {', '.join(left) or 'nobody'}.", file=sys.stderr)
+        print(
+            f"The hub ended with {code}; see {chosen.run}/hub.log. Still at work: {', '.join(left) or 'nobody'}.",
+            file=sys.stderr,
+        )
     return 1 if code or left else 0
 
 

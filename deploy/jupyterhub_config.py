@@ -67,7 +67,7 @@ c.JupyterHub.services = [
     {
         "name": "idle-culler",
         "command": [*dies_with_the_hub, sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={room['idle']}"],
-    },
+    }
 ]
 c.JupyterHub.load_roles = [
     {

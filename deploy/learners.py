@@ -10,12 +10,13 @@ import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
-from accounts import seal
 from jupyterhub.auth import Authenticator
 from jupyterhub.spawner import LocalProcessSpawner, Spawner
-from limits import Groups
 from tornado.web import HTTPError
 from traitlets import Dict, Unicode
+
+from accounts import seal
+from limits import Groups
 
 
 class KeyAuthenticator(Authenticator):

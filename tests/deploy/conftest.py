@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -22,6 +24,12 @@ ONE, TWO, THREE = (f"{PREFIX}{number:02d}" for number in (1, 2, 3))
 def classroom(*arguments):
     """What `classroom.py` answers to that."""
     return subprocess.run([sys.executable, str(DEPLOY / "classroom.py"), *arguments], capture_output=True, text=True)
+
+
+def play(story):
+    """Runs a story to its end, in a thread of its own: the browser's tests keep a loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, story).result()
 
 
 def hub_of(room):
@@ -44,9 +52,8 @@ async def a_visitor(room, number):
 
 @pytest.fixture(scope="session")
 def room(reachable):
-    from benchmarks.room import OpenClass
-
     import classroom as opened_by
+    from benchmarks.room import OpenClass
 
     if not opened_by.PROXY.exists():
         pytest.skip("the class's proxy is not installed: npm ci --prefix deploy/proxy")

@@ -11,7 +11,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from conftest import DEPLOY, ONE, ROOT, TWO, a_visitor, classroom, hub_of, uid
+from conftest import DEPLOY, ONE, ROOT, TWO, a_visitor, classroom, hub_of, play, uid
 from learners import listener
 from limits import Groups
 from patience import until
@@ -41,7 +41,7 @@ def played(room, story, kept=True):
             await one.__aexit__(None, None, None)
             await two.__aexit__(None, None, None)
 
-    asyncio.run(whole())
+    play(whole())
 
 
 async def gone(work):
@@ -120,7 +120,9 @@ def test_cores_are_counted_however_short_a_worker_lives(room):
     spin = "import os, time\nwhile True:\n    if not os.fork():\n        end = time.monotonic() + 0.1\n        while time.monotonic() < end: pass\n        os._exit(0)\n    os.waitpid(-1, os.WNOHANG)\n    time.sleep(0.03)"
 
     async def story(one, two):
-        await two.run(f"import subprocess, sys; workers = [subprocess.Popen([sys.executable, '-c', {spin!r}]) for _ in range(3)]")
+        await two.run(
+            f"import subprocess, sys; workers = [subprocess.Popen([sys.executable, '-c', {spin!r}]) for _ in range(3)]"
+        )
         folder = groups(room).folders(TWO)["cpu"]
         assert int((folder / "cpu.cfs_quota_us").read_text()) == 80_000
 
@@ -139,7 +141,9 @@ def test_a_fork_bomb_stays_small_and_is_ended_by_one_command(room):
     bomb = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
 
     async def story(one, two):
-        await gone(two.run(f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {bomb!r}], start_new_session=True); 1"))
+        await gone(
+            two.run(f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {bomb!r}], start_new_session=True); 1")
+        )
         await asyncio.to_thread(until, lambda: len(groups(room).processes(TWO, uid(TWO))) > 100, room.log)
         assert int((groups(room).folders(TWO)["pids"] / "pids.current").read_text()) <= 200
         assert await one.run("kept + 1") == "42"
@@ -186,7 +190,9 @@ def test_one_who_takes_the_port_of_a_server_that_ended_gets_nobody(room):
             await again.log_in()
             async with again.web.get(f"{again.server()}/lab") as page:
                 assert "JupyterLab" in await page.text()
-        assert "the thief" in await two.run(f"import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:{port}').read())")
+        assert "the thief" in await two.run(
+            f"import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:{port}').read())"
+        )
         await two.run("thief.kill()")
 
     played(room, story, kept=False)
@@ -198,6 +204,8 @@ def test_no_process_of_a_learner_has_a_terminal(room):
             for pid in groups(room).processes(name, uid(name)):
                 process = psutil.Process(pid)
                 links = {os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")}
-                assert process.terminal() is None and not any(link.startswith(("/dev/pts", "/dev/tty")) for link in links), links
+                assert process.terminal() is None and not any(link.startswith(("/dev/pts", "/dev/tty")) for link in links), (
+                    links
+                )
 
     played(room, story)

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conftest import ONE, PREFIX, TWO, a_visitor, classroom, hub_of, uid
+from conftest import ONE, PREFIX, TWO, a_visitor, classroom, hub_of, play, uid
 from patience import until
 
 NOWHERE = "--run=/var/lib/class-that-is-not"
@@ -111,16 +111,19 @@ def test_after_the_end_nothing_goes_on_and_the_next_start_is_not_kept_from(room)
         two = await a_visitor(room, 2)
         ran = await two.run("import pathlib; print(sorted(p.name for p in pathlib.Path.home().glob('ran-*')))")
         assert set(eval(ran)) <= {f"ran-{uid(TWO)}-False"}
-        assert await two.run("print(pathlib.Path.home().joinpath('notebooks/05_why_not_the_whole_model.ipynb').exists())") == "True\n"
+        assert (
+            await two.run("print(pathlib.Path.home().joinpath('notebooks/05_why_not_the_whole_model.ipynb').exists())")
+            == "True\n"
+        )
         await two.__aexit__(None, None, None)
 
-    token = asyncio.run(bad())
+    token = play(bad())
     room.end()
     assert room.process.returncode == 0 and not room.left
     assert str(room.run) not in Path("/proc/mounts").read_text() and not list((room.run / "homes" / TWO).iterdir())
     room.open()
-    asyncio.run(better())
-    assert not asyncio.run(known(room, token)), "a token of the last class is still taken"
+    play(better())
+    assert not play(known(room, token)), "a token of the last class is still taken"
     assert len(list((room.run / "lessons").iterdir())) == 2
 
 
@@ -137,7 +140,7 @@ def test_after_a_crash_nothing_goes_on_and_the_next_start_works(room, whom):
         )
         await one.__aexit__(None, None, None)
 
-    asyncio.run(busy())
+    play(busy())
     assert processes(ONE)
     hub = hub_of(room)
     family = hub.children(recursive=True)
@@ -172,7 +175,7 @@ def test_a_new_key_ends_the_old_one_without_a_restart(room):
         async with room.visitor(1) as again:
             await again.log_in()
 
-    asyncio.run(story())
+    play(story())
 
 
 def test_removing_takes_all_and_follows_no_link(reachable):
