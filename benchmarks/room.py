@@ -59,7 +59,7 @@ class OpenClass:
             self.__exit__()
             raise RuntimeError(said)
         lines = [line.split() for line in self.output.read_text().splitlines() if line.startswith(self.prefix)]
-        self.keys |= {name: key for name, key in lines}
+        self.keys |= dict(lines)
         return self
 
     __enter__ = open

@@ -18,6 +18,7 @@ class Loopback(aiohttp.abc.AbstractResolver):
     """Finds every name on this machine, as browsers do with names below `localhost`."""
 
     async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[dict[str, Any]]:
+        """This machine, whatever the name."""
         return [{"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}]
 
     async def close(self) -> None:

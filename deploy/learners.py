@@ -23,6 +23,7 @@ class KeyAuthenticator(Authenticator):
     """Lets a learner in by name and key. A wrong key waits for its answer, in a short queue; the right one never waits."""
 
     keys = Unicode(config=True, help="file of name → seal, read at each log-in")
+    came = Dict(help="name → the seal that they came in with")
     waiting, most_waiting, pause = 0, 20, 2
 
     def wanted(self, name: str) -> str:
@@ -46,8 +47,6 @@ class KeyAuthenticator(Authenticator):
         finally:
             self.waiting -= 1
         return None
-
-    came: dict[str, str] = {}
 
     async def refresh_user(self, user: object, handler: object = None) -> bool:
         """Whether the key that the learner came in with is still theirs."""

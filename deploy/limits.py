@@ -61,7 +61,7 @@ class Groups:
             return
         quota, most = round(cores * 100_000), megabytes << 20
         limits = {"memory": most, "cpu": f"{quota} 100000" if self.v2 else quota, "pids": processes}
-        for which, folder in self.folders(name).items():
+        for folder in self.folders(name).values():
             folder.mkdir(parents=True, exist_ok=True)
             if self.v2:
                 for above in (MOUNT, folder.parent):

