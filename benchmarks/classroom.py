@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 from tqdm import tqdm
 
 from benchmarks.measure import Line, middle
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "deploy"))
-
-from measure import OpenClass, processes
-from visitor import Visitor
+from benchmarks.room import OpenClass, processes
+from benchmarks.visitor import Visitor
 
 LESSON = "02_read_the_state_dict"
 SPIN = "import subprocess, sys; busy = [subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(6)]"

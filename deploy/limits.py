@@ -74,7 +74,7 @@ class Groups:
 
     def use(self, name: str) -> tuple[int, float]:
         """Bytes that the learner takes now, and seconds of cores since the server's start; zeros without a group."""
-        with suppress(OSError):
+        with suppress(OSError, KeyError):
             folders = self.folders(name)
             if not self.v2:
                 seconds = int((folders["cpuacct"] / "cpuacct.usage").read_text()) / 1e9

@@ -117,6 +117,9 @@ def values():
 def test_values_for_kubernetes_say_what_the_readme_says():
     user = values()["singleuser"]
     assert user["memory"]["limit"] and user["cpu"]["limit"] and user["image"]["name"] and values()["cull"]["enabled"]
+    hub, proxy = values()["hub"]["config"]["JupyterHub"], values()["proxy"]
+    assert hub["subdomain_host"].startswith("https://") and hub["cookie_host_prefix_enabled"]
+    assert "--host-routing" in proxy["chp"]["extraCommandLineFlags"]
     assert values()["proxy"]["service"]["type"] == "ClusterIP" and "password" not in str(values()).lower()
 
 

@@ -218,3 +218,20 @@ def test_no_process_of_a_learner_has_a_terminal(room):
                 )
 
     played(room, story)
+
+
+def test_groups_of_version_two_get_the_same_limits(tmp_path, monkeypatch):
+    import limits
+
+    monkeypatch.setattr(limits, "MOUNT", tmp_path)
+    monkeypatch.setattr(limits, "systemd", lambda: False)
+    (tmp_path / "cgroup.controllers").touch()
+    made = Groups.of_this_machine("class")
+    made.make("learner01", 1200, 0.8, 200)
+    folder = tmp_path / "class" / "learner01"
+    kept = {name: (folder / name).read_text() for name in ("memory.max", "cpu.max", "pids.max")}
+    assert kept == {"memory.max": str(1200 << 20), "cpu.max": "80000 100000", "pids.max": "200"}
+    assert {(place / "cgroup.subtree_control").read_text() for place in (tmp_path, folder.parent)} == {"+memory +cpu +pids"}
+    (folder / "memory.current").write_text("5")
+    (folder / "cpu.stat").write_text("usage_usec 2000000\n")
+    assert made.use("learner01") == (5, 2.0) and made.use("learner02") == (0, 0.0)
