@@ -64,10 +64,11 @@ def make(name: str, run: Path, ids: Iterator[int], megabytes: int | None) -> Non
         new.rename(image)
 
 
-def give_keys(names: list[str], file: Path) -> dict[str, str]:
-    """New random keys of 80 bits for these learners, of which only seals are kept; the only time that they are seen."""
-    new = {name: base64.b32encode(secrets.token_bytes(10)).decode().lower() for name in names}
+def give_keys(names: list[str], file: Path, again: bool = True) -> dict[str, str]:
+    """Random keys of 80 bits, of which only seals are kept: for these learners, or if not `again` for those without one."""
     seals = json.loads(file.read_text()) if file.exists() else {}
+    wanted = [name for name in names if again or name not in seals]
+    new = {name: base64.b32encode(secrets.token_bytes(10)).decode().lower() for name in wanted}
     fresh = file.with_suffix(".new")
     fresh.touch(mode=0o600)
     fresh.write_text(json.dumps(seals | {name: seal(key) for name, key in new.items()}))

@@ -57,7 +57,7 @@ def listener(port: int) -> int | None:
     """The user id that listens at this port of the loopback; None if nobody does."""
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, _, state, _, _, _, uid, *_ = line.split()
-        if state == "0A" and int(local.split(":")[1], 16) == port:
+        if state == "0A" and local in (f"0100007F:{port:04X}", f"00000000:{port:04X}"):
             return int(uid)
     return None
 
@@ -111,20 +111,21 @@ class Confined(Spawner):
         """Takes the server out of the proxy at once when its process is gone, before another can take its port."""
         asyncio.get_running_loop().remove_reader(watch)
         os.close(watch)
-        self.task = asyncio.ensure_future(self.poll_and_notify())
+        if self.own_port:
+            self.task = asyncio.ensure_future(self.poll_and_notify())
 
     async def poll(self) -> int | None:
         """None while the server runs; one whose port is somebody else's is ended."""
         state = await super().poll()
         if state is None and self.own_port and listener(self.own_port) != self.account.pw_uid:
             self.log.warning("%s does not listen at the port of %s; ended.", listener(self.own_port), self.user.name)
-            self.own_port = None
             await self.stop(now=True)
             return 1
         return state
 
     async def stop(self, now: bool = False) -> None:
         """Ends all that the learner runs."""
+        self.own_port = None
         await asyncio.to_thread(Groups(self.room["groups"]).end, self.user.name, self.account.pw_uid)
         await super().stop(now)
 

@@ -52,10 +52,10 @@ async def a_visitor(room, number):
 
 @pytest.fixture(scope="session")
 def room(reachable):
-    import classroom as opened_by
+    import checks
     from benchmarks.room import OpenClass
 
-    if not opened_by.PROXY.exists():
+    if not checks.PROXY.exists():
         pytest.skip("the class's proxy is not installed: npm ci --prefix deploy/proxy")
     instructor, terminal = os.openpty()
     opened = OpenClass(USERS, PREFIX, 18200, "--memory=1200", "--cores=0.8", "--disk=64")

@@ -190,6 +190,8 @@ while True:
 def test_one_who_takes_the_port_of_a_server_that_ended_gets_nobody(room):
     async def story(one, two):
         port = int((await one.run("import os; print(os.environ['JUPYTERHUB_SERVICE_URL'])")).split(":")[2].split("/")[0])
+        await two.run(f"import socket; beside = socket.socket(); beside.bind(('127.0.0.9', {port})); beside.listen()")
+        assert listener(port) == uid(ONE)
         thief = repr(THIEF.format(port))
         await two.run(f"import subprocess, sys; thief = subprocess.Popen([sys.executable, '-c', {thief}])")
         assert (await asyncio.to_thread(classroom, f"--run={room.run}", f"--stop={ONE}")).returncode == 0
