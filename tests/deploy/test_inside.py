@@ -101,6 +101,28 @@ def test_a_learner_can_write_in_the_home_and_three_places_that_end_with_the_serv
     played(room, story)
 
 
+OUT = [
+    "unshare -Urm sh -c 'mount -o remount,bind,rw / && echo OUT; umount -l /tmp && echo OUT; touch /x && echo OUT'",
+    "nsenter -t 1 -m echo OUT",
+    "kill -9 1 && echo OUT",
+    "cat /proc/1/environ && echo OUT",
+    "echo 0 > /sys/fs/cgroup/pids/cgroup.procs && echo OUT",
+    "mknod /tmp/disk b 254 0 && echo OUT",
+    "echo '* * * * * id' | crontab - && echo OUT",
+    "echo id | at now && echo OUT",
+    "sudo -n id && echo OUT",
+]
+
+
+def test_there_is_no_way_out_of_the_namespaces_and_no_job_for_later(room):
+    async def story(one, two):
+        for line in OUT:
+            said = await two.run(f"import subprocess; print(subprocess.getoutput({line!r}))")
+            assert "OUT\n" not in said.replace("&& echo OUT", ""), (line, said)
+
+    played(room, story)
+
+
 def test_memory_is_counted_wherever_it_lies(room):
     fill = "import os; file = os.memfd_create('x'); [os.write(file, bytes(1 << 20)) for _ in range(4000)]"
 
