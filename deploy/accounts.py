@@ -57,10 +57,13 @@ def make(name: str, run: Path, ids: Iterator[int], megabytes: int | None) -> Non
         os.chown(home, uid, uid)
     if megabytes and not image.exists():
         new = image.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        subprocess.run(["fallocate", "--length", f"{megabytes}MiB", str(new)], check=True)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-E", f"nodiscard,root_owner={uid}:{uid}", str(new)], check=True)
+        new.write_bytes(b"")
+        os.truncate(new, megabytes << 20)
+        subprocess.run(
+            ["mkfs.ext4", "-q", "-m", "0", "-E", f"nodiscard,lazy_itable_init=0,root_owner={uid}:{uid}", str(new)], check=True
+        )
         subprocess.run(["debugfs", "-wR", "rmdir lost+found", str(new)], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(["fallocate", "--length", f"{megabytes}MiB", str(new)], check=True)
         new.rename(image)
 
 

@@ -42,7 +42,7 @@ def folder(run: Path, prefix: str) -> None:
     """Who may do anything here, and where a class may keep what it makes."""
     refuse(os.geteuid() != 0, "Got no root rights; wanted them, to make system users. Use sudo.")
     refuse(not re.fullmatch(r"[a-z][a-z_]{2,20}", prefix), f"Got the prefix {prefix!r}; wanted 3 to 21 small letters.")
-    for above in filter(Path.exists, run.absolute().parents):
+    for above in filter(Path.exists, run.parents):
         others = above.is_symlink() or above.stat().st_uid != 0 or above.stat().st_mode & 0o022
         refuse(others, f"The class's folder lies in {above}, which not only root can change. Choose another --run.")
     foreign = run.is_symlink() or (run.exists() and {path.name for path in run.iterdir()} - OWN)
@@ -68,7 +68,7 @@ def room(chosen: argparse.Namespace) -> None:
 
 def machine(chosen: argparse.Namespace, names: list[str]) -> None:
     """What the class needs of this machine."""
-    for path in (Path(sys.executable).resolve(), ROOT / "notebooks", chosen.run.absolute().parent):
+    for path in (Path(sys.executable).resolve(), ROOT / "notebooks", chosen.run.parent):
         for above in filter(Path.exists, (path, *path.parents)):
             way = f"Learners can not reach {path}: {above} is closed to them. Clone into /srv, use a Python outside it."
             refuse(not above.stat().st_mode & 0o001, way)
@@ -82,7 +82,7 @@ def machine(chosen: argparse.Namespace, names: list[str]) -> None:
     if chosen.no_limits:
         return
     new = sum(not (chosen.run / "images" / name).exists() for name in names)
-    free = shutil.disk_usage(next(filter(Path.exists, chosen.run.absolute().parents))).free >> 20
+    free = shutil.disk_usage(next(filter(Path.exists, chosen.run.parents))).free >> 20
     full = f"{new} homes of {chosen.disk} MB do not fit into {free} MB. Take fewer, or CLASS_FLAGS=--disk=100."
     refuse(new * chosen.disk + 500 > free, full)
     absent = Groups.of_this_machine(accounts.MARK + ".probe").missing()

@@ -21,6 +21,11 @@ import checks
 from limits import Groups
 
 
+def absolute(word: str) -> Path:
+    """A path that means the same in the hub's folder."""
+    return Path(word).absolute()
+
+
 def options(arguments: list[str]) -> argparse.Namespace:
     """What the instructor may choose."""
     parser = argparse.ArgumentParser(description="A class on one machine.")
@@ -29,10 +34,10 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--prefix", default="learner", help="learners are called learner01, learner02, …")
     parser.add_argument("--bind", default="127.0.0.1", help="address to listen at; loopback unless told otherwise")
     parser.add_argument("--domain", default="", help="name of the class; each learner gets a name below it")
-    parser.add_argument("--cert", type=Path, help="certificate for the domain and all names below it")
-    parser.add_argument("--key", type=Path, help="its private key")
+    parser.add_argument("--cert", type=absolute, help="certificate for the domain and all names below it")
+    parser.add_argument("--key", type=absolute, help="its private key")
     parser.add_argument("--behind-tls", default="", help="name of the proxy with TLS that stands in front instead")
-    parser.add_argument("--run", type=Path, default=Path("/var/lib") / accounts.MARK, help="the class's own folder")
+    parser.add_argument("--run", type=absolute, default=Path("/var/lib") / accounts.MARK, help="the class's own folder")
     parser.add_argument("--no-limits", action="store_true", help="trust the learners: no control groups, no namespaces")
     does = parser.add_mutually_exclusive_group()
     does.add_argument("--status", action="store_true", help="who is in, and what each takes")
@@ -44,7 +49,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
 
 def alone(run: Path) -> None:
     """From now on this class has the folder, until it ends. Raises ValueError if another has it."""
-    name = f"{accounts.MARK}{str(run.absolute()).replace('/', '-')}.lock"
+    name = f"{accounts.MARK}{str(run).replace('/', '-')}.lock"
     try:
         fcntl.flock(os.open(f"/run/{name}", os.O_CREAT | os.O_RDWR, 0o600), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -16,8 +16,8 @@ if [ "$mode" = inside ]; then
     mount --bind "$images" "$images"
     mount -o loop,nosuid,nodev "$image" "$home"
     awk '{ gsub(/\\040/, " ", $2); print $2 }' /proc/self/mounts | while IFS= read -r place; do
-        case $place in /proc | /dev/pts | "$home" | "$images") continue ;; esac
-        [ ! -e "$place" ] || mount -o remount,bind,ro "$place"
+        case $place in /proc | /proc/* | /dev/pts | "$home" | "$images") continue ;; esac
+        [ ! -e "$place" ] || mount -o remount,bind,ro "$place" || ! mountpoint -q "$place"
     done
     for place in /tmp /var/tmp /dev/shm; do
         mount -t tmpfs -o "size=${megabytes}m,mode=1777,nosuid,nodev" learner "$place"

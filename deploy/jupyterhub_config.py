@@ -63,16 +63,7 @@ c.Spawner.poll_interval = 2
 c.Spawner.start_timeout = c.Spawner.http_timeout = 300
 c.JupyterHub.concurrent_spawn_limit = 0
 
-c.JupyterHub.services = [
-    {
-        "name": "idle-culler",
-        "command": [*dies_with_the_hub, sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={room['idle']}"],
-    }
-]
-c.JupyterHub.load_roles = [
-    {
-        "name": "idle-culler",
-        "services": ["idle-culler"],
-        "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
-    }
-]
+cull = [*dies_with_the_hub, sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={room['idle']}"]
+may = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
+c.JupyterHub.services = [{"name": "idle-culler", "command": cull}]
+c.JupyterHub.load_roles = [{"name": "idle-culler", "services": ["idle-culler"], "scopes": may}]

@@ -24,7 +24,7 @@ class KeyAuthenticator(Authenticator):
 
     keys = Unicode(config=True, help="file of name → seal, read at each log-in")
     came = Dict(help="name → the seal that they came in with")
-    waiting, most_waiting, pause = 0, 20, 2
+    waiting, most_waiting, pause = 0, 20, 1
 
     def wanted(self, name: str) -> str:
         """The seal of that learner's key; nothing fits if there is no such learner."""

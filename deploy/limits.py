@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-TOOLS = ("unshare", "setpriv", "prlimit", "mount", "mkfs.ext4", "fallocate")
+TOOLS = ("unshare", "setpriv", "prlimit", "mount", "mountpoint", "mkfs.ext4", "debugfs", "fallocate")
 V1 = {"memory": "memory.limit_in_bytes", "cpu": "cpu.cfs_quota_us", "pids": "pids.max", "cpuacct": "cpuacct.usage"}
 V2 = {"memory": "memory.max", "cpu": "cpu.max", "pids": "pids.max"}
 MOUNT = Path("/sys/fs/cgroup")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import re
 import subprocess
 import threading
@@ -118,7 +119,7 @@ def room(reachable, tmp_path_factory):
     cert, key = folder / "cert.pem", folder / "key.pem"
     new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=class.localhost", "-days", "2"]
     subprocess.run([*new, "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
-    tls = ("--domain=class.localhost", f"--cert={cert}", f"--key={key}")
+    tls = ("--domain=class.localhost", f"--cert={os.path.relpath(cert)}", f"--key={key}")
     with OpenClass(2, PREFIX, 18240, "--memory=1200", "--disk=64", *tls) as opened:
         yield opened
 
