@@ -47,11 +47,15 @@ def options(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def lock_of(run: Path) -> Path:
+    """The file that a class with this folder holds while it is open."""
+    return Path(f"/run/{accounts.MARK}{str(run).replace('/', '-')}.lock")
+
+
 def alone(run: Path) -> None:
     """From now on this class has the folder, until it ends. Raises ValueError if another has it."""
-    name = f"{accounts.MARK}{str(run).replace('/', '-')}.lock"
     try:
-        fcntl.flock(os.open(f"/run/{name}", os.O_CREAT | os.O_RDWR, 0o600), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(os.open(lock_of(run), os.O_CREAT | os.O_RDWR, 0o600), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise ValueError(f"A class is open in {run}. End it first, or choose another --run.") from None
 
@@ -154,6 +158,7 @@ def act(chosen: argparse.Namespace) -> None:
     if chosen.remove:
         for name in accounts.of_class(chosen.run):
             accounts.remove(name, chosen.run)
+        lock_of(chosen.run).unlink()
         return shutil.rmtree(chosen.run, ignore_errors=True)
     checks.machine(chosen, names)
     hold(chosen, prepare(chosen, names))

@@ -33,7 +33,7 @@ c.ConfigurableHTTPProxy.pid_file = str(run / "hub" / "proxy.pid")
 c.JupyterHub.authenticator_class = KeyAuthenticator
 c.KeyAuthenticator.keys = str(run / "keys.json")
 c.Authenticator.allowed_users = set(room["learners"])
-c.Authenticator.auth_refresh_age = 5
+c.Authenticator.auth_refresh_age = 2
 
 if systemd() and room["limits"]:
     from systemdspawner import SystemdSpawner

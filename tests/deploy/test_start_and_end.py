@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -178,27 +179,6 @@ def test_a_new_key_ends_the_old_one_without_a_restart(room):
     play(story())
 
 
-def test_removing_takes_all_and_follows_no_link(reachable):
-    """A class that was open once: files of a learner's where everybody may write, and a home full of links."""
-    from benchmarks.room import OpenClass
-
-    with OpenClass(1, "classgone", 18260, "--disk=32") as room:
-        number = pwd.getpwnam("classgone01").pw_uid
-        left = Path("/tmp/classgone-left")
-        left.mkdir()
-        (left / "shell").write_bytes(b"x")
-        for path in (left, left / "shell"):
-            os.chown(path, number, number)
-        (left / "shell").chmod(0o4777)
-        other = Path(room.folder.name) / "other"
-        other.mkdir()
-        (other / "kept").touch()
-        (room.run / "homes" / "classgone01" / "link").symlink_to(other)
-    assert (not other.exists()) and not left.exists() and not room.run.exists()
-    with pytest.raises(KeyError):
-        pwd.getpwnam("classgone01")
-
-
 def test_a_user_id_that_owns_something_is_not_given_to_a_learner():
     import accounts
 
@@ -212,13 +192,29 @@ def test_a_user_id_that_owns_something_is_not_given_to_a_learner():
         file.unlink()
 
 
-def test_control_c_before_the_class_is_open_leaves_nothing_that_the_next_start_trips_over(reachable):
+def test_a_start_that_was_stopped_goes_on_and_removing_takes_all_and_follows_no_link(reachable):
+    """Control-C before the class is open; then files of a learner's where everybody may write, and a link in the home."""
     from benchmarks.room import OpenClass
 
-    opened = OpenClass(1, "classhalf", 18260, "--disk=32")
+    opened = OpenClass(1, "classgone", 18260, "--disk=32")
     process = subprocess.Popen(opened.start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until(lambda: opened.run.exists())
     process.send_signal(signal.SIGINT)
     assert "Traceback" not in process.communicate()[1]
-    with opened:
-        pass
+    other, left = Path("/var/lib/classgone-other"), Path("/tmp/classgone-left")
+    try:
+        with opened:
+            for folder in (other, left):
+                folder.mkdir()
+                (folder / "file").write_bytes(b"x")
+            for path in (left, left / "file"):
+                os.chown(path, uid("classgone01"), uid("classgone01"))
+            (left / "file").chmod(0o4777)
+            (opened.run / "homes" / "classgone01" / "link").symlink_to(other)
+        assert (other / "file").exists() and not left.exists() and not opened.run.exists()
+        assert not list(Path("/run").glob(f"*{opened.run.parent.name}*"))
+        with pytest.raises(KeyError):
+            uid("classgone01")
+    finally:
+        shutil.rmtree(other, ignore_errors=True)
+        shutil.rmtree(left, ignore_errors=True)
