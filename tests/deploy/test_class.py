@@ -32,7 +32,7 @@ def test_only_the_own_key_opens_and_all_listens_on_loopback(room):
     assert f"Wrong key for '{ONE}'" in room.log()
     mine = [hub_of(room), *hub_of(room).children(recursive=True)]
     bound = {at.laddr.ip for process in mine for at in process.net_connections("inet") if at.status == "LISTEN"}
-    assert bound and bound <= {"127.0.0.1", "::1"}
+    assert bound and all(address.startswith("127.") for address in bound), bound
 
 
 def test_a_flood_of_wrong_keys_is_slowed_and_keeps_nobody_out(room):
