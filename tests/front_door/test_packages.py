@@ -82,7 +82,7 @@ def test_the_address_stands_in_one_place():
         for name in tracked
         if (ROOT / name).is_file() and project in (ROOT / name).read_text(encoding="utf-8", errors="ignore")
     }
-    generated = {"README.md", *(name for name in tracked if re.fullmatch(r"notebooks/\d\d_\w+\.ipynb", name))}
+    generated = {"README.md", *(name for name in tracked if re.fullmatch(r"notebooks/(\d\d_|errors/)\w+\.ipynb", name))}
     assert named == {"pyproject.toml"} | generated
 
 

@@ -96,5 +96,5 @@ AMERICAN = re.compile(
 def test_the_prose_is_british(path):
     """But for what torch and other people say: code, headings of error by error, wordings."""
     prose = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"]
-    own = re.sub("`[^`]*`|^## .*$|^Also said: .*$", "", "\n".join(prose), flags=re.MULTILINE)
+    own = re.sub("`[^`]*`|^## .*$|^(?:Also said|Messages that belong to this lesson): .*$", "", "\n".join(prose), flags=re.MULTILINE)
     assert not AMERICAN.findall(own)
