@@ -144,6 +144,11 @@ def _numbers(contents: Any) -> list[Finding]:
     return [Finding(f"Its numbers: {', '.join(plain[:8])}{more}.", "A trainer writes them beside the weights.")]
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: 1 group, 2 groups."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def _optimizer(part: Part) -> Finding:
     state = part.value["state"]
     groups = part.value["param_groups"]
@@ -156,7 +161,8 @@ def _optimizer(part: Part) -> Finding:
     )
     why = f"Its state holds {', '.join(sorted(map(str, names)))}." if names else "It holds no state: no step, or a plain SGD."
     after = f", after {taken:,} steps" * bool(taken)
-    what = f"{part.name} is an optimizer's{f': {kind}' * bool(kind)}, {len(groups)} groups, {len(entries)} parameters{after}."
+    counts = f"{counted(len(groups), 'group')}, {counted(len(entries), 'parameter')}"
+    what = f"{part.name} is the state of an optimizer{f', {kind}' * bool(kind)}: {counts}{after}."
     return Finding(what, why, sure="likely" if kind else "certain")
 
 
@@ -167,11 +173,11 @@ def _oddities(part: Part, mapped_as_one: bool) -> list[Finding]:
         why = (
             "ZeRO-3 saves empty tensors; the numbers are in the folders beside it, and DeepSpeed's zero_to_fp32.py joins them."
         )
-        what = f"{len(empty)} tensors are empty, such as {empty[0]!r}."
+        what = f"Empty: {counted(len(empty), 'tensor')}, such as {empty[0]!r}."
         found.append(Finding(what, why, "", place_of("empty-tensors"), "likely", "bad"))
     if quantised := [row.key for row in rows if "quantised" in row.note or row.key.endswith("_packed_params")]:
         why = "Quantise the model in the same way before it loads, or get the file from before."
-        what = f"It is quantised: {len(quantised)} entries, such as {quantised[0]!r}."
+        what = f"It is quantised: {counted(len(quantised), 'key')}, such as {quantised[0]!r}."
         found.append(Finding(what, why, "", place_of("quantised-checkpoint"), level="look"))
     return found + ([] if mapped_as_one else _storages(rows)) + _values(part, rows)
 
@@ -189,7 +195,8 @@ def _storages(rows: list[Row]) -> list[Finding]:
     drags = [(group[0], group[0].storage_bytes - sum(row.bytes for row in group)) for group in shared.values()]
     wasted = [(row.key, size) for row, size in drags if size > max(1024, row.storage_bytes // 2)]
     if wasted:
-        what = f"{len(wasted)} slices drag their whole storage along, {size_name(sum(size for _, size in wasted))} for nothing."
+        lost = size_name(sum(size for _, size in wasted))
+        what = f"A slice drags its whole storage along, in {counted(len(wasted), 'tensor')}: {lost} for nothing."
         why = f"torch.save writes the storage, not the view: {wasted[0][0]!r}, for one. Copy what is there, and save again."
         code = "small = {key: value.clone() for key, value in state.items()}\ntorch.save(small, 'small.pth')"
         found.append(Finding(what, why, code, place_of("slice-saves-the-whole"), level="look"))
@@ -215,12 +222,12 @@ def _values(part: Part, rows: list[Row]) -> list[Finding]:
     found = []
     if ill:
         why = "The training had diverged before it was saved: take an older file."
-        what = f"{len(ill)} tensors hold NaN or infinity, such as {ill[0]!r}."
+        what = f"NaN or infinity in {counted(len(ill), 'tensor')}, such as {ill[0]!r}."
         found.append(Finding(what, why, "", place_of("loss-jumps"), level="bad"))
     if zero:
         why = "Some layers begin so; a trained one that is zero was never filled."
         found.append(Finding(f"All zero: {', '.join(zero[:MOST_SHOWN])}.", why, sure="cannot be told", level="look"))
     if skipped:
         why = "Looking would read them whole; large tensors are left on the disk."
-        found.append(Finding(f"{skipped} tensors were not looked at for NaN and zeros.", why, sure="cannot be told"))
+        found.append(Finding(f"Not looked at for NaN and zeros: {counted(skipped, 'tensor')}.", why, sure="cannot be told"))
     return found

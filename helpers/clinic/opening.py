@@ -38,6 +38,7 @@ _CODE = {
     "npz": "import numpy\nimport torch\n\nstate = {{key: torch.from_numpy(value) for key, value in numpy.load({!r}).items()}}",
 }
 _LOAD = 'torch.load({!r}, map_location="cpu"{}, weights_only=True)'
+_FROM_FILE = "torch.load(file, map_location='cpu', weights_only=True)"
 _SHARDS = """import json
 from pathlib import Path
 
@@ -193,11 +194,16 @@ def _head(kind: str, path: Path) -> str:
             return _SHARDS.format("from safetensors.torch import load_file", str(path), "load_file(index.with_name(name))")
         each = 'torch.load(index.with_name(name), map_location="cpu", mmap=True, weights_only=True)'
         return _SHARDS.format("import torch", str(path), each)
+    if path.suffix == ".safetensors":
+        return f"import torch\n\nwith open({str(path)!r}, 'rb') as file:\n    checkpoint = {_FROM_FILE}"
     return f"import torch\n\ncheckpoint = {_LOAD.format(str(path), ', mmap=True' * (kind == 'torch'))}"
 
 
 def _read(header: files.Header, path: Path) -> Any:
-    """The contents, mapped and not read. Of a large file from before torch 1.6, which cannot be mapped, shapes alone."""
+    """The contents, mapped and not read. Of a large file from before torch 1.6, which cannot be mapped, shapes alone.
+
+    torch.load believes the ending .safetensors, so a file of torch's that is called so is opened here.
+    """
     if header.kind == "old torch" and header.size > SMALL:
         return torch.load(path, map_location="meta", weights_only=True)
     if header.kind == "safetensors":
@@ -210,4 +216,7 @@ def _read(header: files.Header, path: Path) -> Any:
             raise ValueError(f"{len(away)} of its {len(names)} shards are not beside it, such as {away[0]!r}.")
         shards = [_read(files.read_header(path.with_name(name)), path.with_name(name)) for name in names]
         return {key: value for shard in shards for key, value in shard.items()}
+    if path.suffix == ".safetensors":
+        with files.open_file(path) as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     return read_file(path)

@@ -26,8 +26,8 @@ FLOORS = {
     "draw": {"describe", "compare"},
     "clinic": {"files", "pickles", "describe", "compare", "symptoms", "draw"},
     "view": {"describe", "draw"},
-    "scenes": {"lesson", "files", "pickles", "describe", "compare", "checkpoint", "draw"},
-    "widgets": {"lesson", "describe", "compare", "draw", "view", "scenes", "symptoms"},
+    "scenes": {"lesson", "files", "pickles", "describe", "compare", "checkpoint", "clinic", "draw"},
+    "widgets": {"lesson", "describe", "compare", "clinic", "draw", "view", "scenes", "symptoms"},
     "quiz": {"describe", "draw", "view"},
     "exercises": {"lesson", "quiz"},
 }
@@ -97,7 +97,7 @@ def test_no_file_over_250_lines_and_no_function_over_40(path):
 def test_the_budget():
     """Lines as the formatter lays them out: 2,297 of the 2,040 before it. 400 are the finder's, 950 the clinic's."""
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES if room(path) not in LESSONS_OWN)
-    assert lines <= 3_760
+    assert lines <= 3_810
 
 
 def private_names(tree):
