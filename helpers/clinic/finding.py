@@ -62,15 +62,12 @@ class Findings(list[Finding]):
 
         parts = []
         for one in self:
-            lines = [
-                f"<b>{svg.escape(one.what)}</b>",
-                svg.escape(one.why),
-                svg.escape("" if one.sure == "certain" else one.sure),
-            ]
+            doubt = f" <i>({one.sure})</i>" if one.sure != "certain" else ""
             code = f"<pre style='background:#f3f4f1;color:{svg.INK};padding:8px;overflow-x:auto'>{svg.escape(one.code)}</pre>"
-            place = f"<small>Explained in <code>{svg.escape(one.place)}</code></small>" if one.place else ""
+            place = f"<div><small>Explained in <code>{svg.escape(one.place)}</code></small></div>" if one.place else ""
+            lines = f"<b>{svg.escape(one.what)}</b>{doubt}<br>{svg.escape(one.why)}"
             bar = f"border-left:6px solid {SIGNS[one.level][1]};padding:6px 14px;margin:6px 0"
-            parts.append(f"<div style='{bar}'>{'<br>'.join(filter(None, lines))}{code if one.code else ''}{place}</div>")
+            parts.append(f"<div style='{bar}'>{lines}{code if one.code else ''}{place}</div>")
         style = f"background:{svg.CARD};color:{svg.INK};border-radius:10px;padding:8px;line-height:1.45;max-width:60em"
         diff = draw.key_diff("Key by key", self.pairs).svg if self.pairs else ""
         return f"<div style='{style}' role='status'>{''.join(parts)}</div>{diff}"

@@ -18,10 +18,11 @@ _PREFIXES = {"module.": "module-prefix-in-the-file", "_orig_mod.": "orig-mod-pre
 
 
 def best_of(states: list[Part], model: nn.Module | None) -> Part:
-    """The state dict that explains most of the model; an average only if no other does as well."""
+    """The state dict that explains most of the model; an average only if nothing else fits at all."""
     if model is None or len(states) == 1:
         return states[0]
-    return max(states, key=lambda part: (_matched(_pairs(part.value, model, True)), not part.averaged))
+    fits = {part.path: _matched(_pairs(part.value, model, True)) for part in states}
+    return max(states, key=lambda part: (fits[part.path] > 0, not part.averaged, fits[part.path]))
 
 
 def _pairs(state: Mapping[str, Any], model: nn.Module, explain: bool) -> list[Pair]:

@@ -176,7 +176,8 @@ class Ward:
             if one.level != "ok"
         ]
         if found.code:
-            rows.append(("paste this", found.code.replace(repr(str(path)), repr(path.name))))
+            code = found.code.replace(repr(str(path)), repr(path.name)).replace("    ", "\u00a0" * 4)
+            rows.append(("paste this", code))
         return draw.table(f"Patient {patient}: {name}, says the clinic too", ["it found", "why, and what to do"], rows)
 
 

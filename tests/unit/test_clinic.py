@@ -127,6 +127,13 @@ def test_what_each_trainer_writes_loads(name, form, tmp_path):
         assert "an optimizer, SGD with momentum: 1 group, 4 parameters" in words(found)
 
 
+def test_an_average_that_fits_better_is_not_taken_for_the_model():
+    state = dict(lesson.build_model(7).state_dict())
+    less = {key: value for key, value in state.items() if key != "2.bias"}
+    found = loads({"model": less, "model_ema": {key: value * 2 for key, value in state.items()}}, lesson.build_model(1), less)
+    assert "Missing in the file: 2.bias" in words(found)
+
+
 def test_the_steps_and_the_kind_of_an_optimizer():
     model, _ = trained()
     optimizer = optim.AdamW(model.parameters())
