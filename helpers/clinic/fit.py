@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -144,9 +145,17 @@ def _absent(state: dict[str, Any], own: Mapping[str, Any], pairs: list[Pair]) ->
     if twins:
         found.append(_list("missing because tied", list(twins), "The file keeps one name of two.", "tied-weights"))
         cures = [f"state[{key!r}] = state[{other!r}]" for key, other in twins.items()]
-    missing = [key for key in missing if key not in twins]
-    extra = [pair.key for pair in pairs if pair.relation == "unexpected"]
+    norms = {key: old for key in missing if (old := _old_norm(key)) in state}
+    if norms:
+        found.append(_list("weight norm under its old names", norms.values(), "The lines below rename them.", "weight-norm"))
+        cures += [f"state[{key!r}] = state.pop({old!r})" for key, old in norms.items()]
+    missing = [key for key in missing if key not in twins and key not in norms]
+    extra = [pair.key for pair in pairs if pair.relation == "unexpected" and pair.key not in norms.values()]
     return found + _layers(missing, extra, state, own) + _rest(missing, extra), cures
+
+
+def _old_norm(key: str) -> str:
+    return re.sub(r"parametrizations\.(\w+)\.original([01])$", lambda found: f"{found[1]}_{'gv'[int(found[2])]}", key)
 
 
 def _squares(square: list[str]) -> str:

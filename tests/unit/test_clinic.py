@@ -23,10 +23,11 @@ from safetensors.torch import save_file
 from torch import nn, optim
 
 import corpus
-from helpers import checkpoint, lesson
+from helpers import checkpoint, lesson, scenes
 from helpers.clinic import Finding, examine
 from helpers.clinic.__main__ import main
 from helpers.clinic.finding import place_of
+from helpers.scenes import keys
 from helpers.symptoms import table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -248,6 +249,19 @@ def test_tied_weights(tmp_path):
     save_file({"wte.weight": model.wte.weight.detach()}, tmp_path / "tied.safetensors")
     found = loads(tmp_path / "tied.safetensors", Tied(), model.state_dict())
     assert "Missing because tied: lm_head.weight" in words(found)
+
+
+@pytest.mark.parametrize("name", scenes.CASES)
+def test_the_cases_of_lesson_06(name):
+    state, model = keys.case(name)
+    found = examine(state, model)
+    if name in ("the whole checkpoint", "three of one shape"):
+        assert found[-1].level == "bad" and not found[-1].code
+        return
+    pasted(found, contents=state, model=model)
+    loaded = [value for key, value in model.state_dict().items() if not key.startswith("2.") or name != "a new head"]
+    assert all(any(torch.equal(value, old) for old in state.values()) for value in loaded)
+    assert name != "weight norm, old names" or "Weight norm under its old names: weight_g, weight_v" in words(found)
 
 
 def test_what_is_ambiguous_gets_no_code():

@@ -1,5 +1,7 @@
 """Widgets without a browser: controls change pictures, stills tell the same story."""
 
+from datetime import UTC, datetime
+
 import ipywidgets
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch import nn
 
 from helpers import draw, scenes, symptoms, widgets
 
+NOW = datetime.now(UTC)
 FRAMES = [draw.table(f"Frame {k}", ["a"], [[str(k)]]) for k in range(4)]
 
 
@@ -130,5 +133,7 @@ def test_ones_own_file_typed_or_uploaded_gets_its_findings(tmp_path):
     assert "It fits: all 2 keys" in page.value and "<svg" in page.value
     line.value = str(tmp_path / "none.pth")
     assert "not there" in page.value
-    upload.value = ({"name": "../sent.pth", "content": memoryview(path.read_bytes()), "type": "", "size": 1},)
+    upload.value = (
+        {"name": "../sent.pth", "content": memoryview(path.read_bytes()), "type": "", "size": 1, "last_modified": NOW},
+    )
     assert "It fits: all 2 keys" in page.value and "torch.load(&#x27;sent.pth&#x27;" in page.value
