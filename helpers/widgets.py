@@ -167,7 +167,9 @@ def own_file(model: nn.Module | None = None) -> View:
     """⚙ A path typed, or a file uploaded: the clinic's findings, with the key diff if there is a model. All in this kernel."""
     look = {"style": LABEL, "layout": {"width": "560px"}, "continuous_update": False}
     line = ipywidgets.Text(description="path", placeholder="a path, then Enter", tooltip="path", **look)
-    upload = ipywidgets.FileUpload(description="upload a file", multiple=False, layout={"width": "auto"})
+    upload = ipywidgets.FileUpload(
+        description="upload a file", multiple=False, layout={"width": "auto", "align_self": "flex-start"}
+    )
     page = ipywidgets.HTML()
 
     def uploaded(change: Mapping) -> None:
