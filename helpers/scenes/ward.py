@@ -177,7 +177,7 @@ class Ward:
         ]
         if found.code:
             code = found.code.replace(repr(str(path)), repr(path.name)).replace("    ", "\u00a0" * 4)
-            rows.append(("paste this", code))
+            rows.append(("the cure", code))
         return draw.table(f"Patient {patient}: {name}, says the clinic too", ["it found", "why, and what to do"], rows)
 
 
