@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import ipywidgets
 from IPython.display import display
 from torch import Tensor, nn
 
 from helpers import draw, symptoms
+from helpers.clinic import examine
 from helpers.draw import Picture
 from helpers.scenes import CHANGES, FORMATS, Project, outcome_picture, rename_and_load, rename_diff
 from helpers.view import View, button, show
@@ -158,3 +161,26 @@ def rename_lab(state: Mapping[str, Tensor], model: nn.Module, expected: Tensor, 
     )
     view.children = (*lines.values(), load, page)
     return view
+
+
+def own_file(model: nn.Module | None = None) -> View:
+    """⚙ A path typed, or a file uploaded: the clinic's findings, with the key diff if there is a model. All in this kernel."""
+    look = {"style": LABEL, "layout": {"width": "560px"}, "continuous_update": False}
+    line = ipywidgets.Text(description="path", placeholder="a path, then Enter", tooltip="path", **look)
+    upload = ipywidgets.FileUpload(
+        description="upload a file", multiple=False, layout={"width": "auto", "align_self": "flex-start"}
+    )
+    page = ipywidgets.HTML()
+
+    def uploaded(change: Mapping) -> None:
+        for given in change["new"]:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / Path(given["name"]).name
+                path.write_bytes(given["content"])
+                page.value = examine(path, model).html.replace(str(path), path.name)
+
+    line.observe(lambda change: setattr(page, "value", examine(change["new"].strip(), model).html), "value")
+    upload.observe(uploaded, "value")
+    rows = [("a path", "typed, then Enter"), ("a small file", "uploaded: it goes to this kernel, and no further")]
+    still = draw.table("Your own file, examined where it lies", ["give it", "how"], rows)
+    return View([line, upload, page], still)

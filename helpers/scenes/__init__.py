@@ -8,6 +8,7 @@ from helpers.scenes.models import ATTACH, architecture, attach, forward, forward
 from helpers.scenes.refactor import CHANGES, FORMATS, NET, Project, outcome_picture, outcome_table
 from helpers.scenes.resuming import PARTS, Killed, Run, forgotten, weights
 from helpers.scenes.training import momentum_frames, photograph_frames, restored, resume, roll, rolled
+from helpers.scenes.ward import GUESSES, NOT_YET, PATIENTS, Ward, example, first_bytes
 
 __all__ = [
     "ATTACH",
@@ -15,14 +16,20 @@ __all__ = [
     "CHANGES",
     "DAMAGES",
     "FORMATS",
+    "GUESSES",
     "NET",
+    "NOT_YET",
     "PARTS",
+    "PATIENTS",
     "Killed",
     "Project",
     "Run",
+    "Ward",
     "architecture",
     "attach",
     "damaged",
+    "example",
+    "first_bytes",
     "forgotten",
     "forward",
     "forward_frames",

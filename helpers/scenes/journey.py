@@ -26,7 +26,7 @@ GUIDE = {
     "11": "many\nprocesses",
     "12": "your own\nfile",
 }
-WRITTEN = ("06", "07", "08")
+WRITTEN = ("06", "07", "08", "12")
 
 
 def journey() -> Picture:
@@ -50,14 +50,15 @@ def journey() -> Picture:
     y = bottom + HIGH + 44
     body.append(svg.text(28, y, "The field guide, for what you meet on the way", 15, svg.SOFT))
     body += [_chip(number, words.split("\n"), 28 + 141 * k, y + 16) for k, (number, words) in enumerate(GUIDE.items())]
-    listed = [f"{number} {words}".replace("\n", " ") for number, words in GUIDE.items()]
+    listed = {number: f"{number} {words}".replace("\n", " ") for number, words in GUIDE.items()}
+    there, coming = ([listed[number] for number in GUIDE if (number in WRITTEN) == is_there] for is_there in (True, False))
     return svg.card(
         right + WIDE + 28,
         y + 124,
         "What a model remembers, and where it goes",
         "Model (lesson 01), state_dict (lesson 02), state dict, torch.save (lessons 04 and 05), file, torch.load (lesson 04), "
         "loaded dict, load_state_dict (lesson 04), another model. The optimizer beside the model moves it by step (lesson 03). "
-        f"The field guide: {', '.join(listed[: len(WRITTEN)])}. Coming: {', '.join(listed[len(WRITTEN) :])}.",
+        f"The field guide: {', '.join(there)}. Coming: {', '.join(coming)}.",
         "".join(body),
     )
 

@@ -177,6 +177,19 @@ def lesson_08() -> list[Move]:
     ]
 
 
+def lesson_12() -> list[Move]:
+    code = "scenes.Ward"
+    with tempfile.TemporaryDirectory() as folder:
+        ward = scenes.Ward(folder)
+        moves, guess = [], scenes.NOT_YET
+        for patient in reversed(scenes.PATIENTS):
+            moves.append(Move(code, patient, ("Space",), title(ward.visit(patient, guess))))
+            guess = ward.ill(patient)[0]
+            moves.append(Move(code, guess, ("Space",), title(ward.visit(patient, guess))))
+        moves.append(Move(code, scenes.NOT_YET, ("Space",), title(ward.visit(scenes.PATIENTS[0], scenes.NOT_YET))))
+    return moves
+
+
 MOVES = {
     "01": lesson_01,
     "02": lesson_02,
@@ -186,4 +199,5 @@ MOVES = {
     "06": lesson_06,
     "07": lesson_07,
     "08": lesson_08,
+    "12": lesson_12,
 }

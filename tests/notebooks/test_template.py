@@ -28,6 +28,7 @@ MOVING = (
     "widgets.symptom_finder(",
     "widgets.pressed(",
     "widgets.rename_lab(",
+    "widgets.own_file(",
 )
 MINUTES = {".check(": 4, ".ask()": 0.5} | dict.fromkeys(MOVING, 1.5)
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)

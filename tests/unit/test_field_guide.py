@@ -1,11 +1,11 @@
-"""The scenes of lessons 06 to 08 really do what they draw."""
+"""The scenes of lessons 06 to 08 and 12 really do what they draw."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from helpers import lesson, scenes, widgets
+from helpers import clinic, lesson, scenes, widgets
 from helpers.scenes import damage, keys, resuming
 
 SCRIPT = Path(__file__).resolve().parents[2] / "notebooks" / "scripts" / "train.py"
@@ -108,3 +108,21 @@ def test_a_hostile_pickle_is_read_and_not_run(tmp_path):
     assert ("GLOBAL", "posix.mkdir", "import") in program and program[-1][0] == "STOP"
     assert len(scenes.instruction_frames(tmp_path / "h.pth")) == len(program)
     assert not (tmp_path / "marker").exists()
+
+
+def test_each_patient_of_the_ward_has_what_the_clinic_finds(tmp_path):
+    ward = scenes.Ward(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(before) == len(scenes.PATIENTS) == 12
+    for patient in scenes.PATIENTS:
+        name = ward.ill(patient)[0]
+        others = [guess for guess in scenes.GUESSES if guess != name]
+        assert all("says the clinic" not in ward.visit(patient, guess).alt for guess in others)
+        found = clinic.examine(ward.path(patient), ward.model(patient))
+        assert any(one.level != "ok" for one in found) and name in ward.visit(patient, name).alt
+        model = ward.model(patient)
+        if "model.load_state_dict" in found.code:
+            exec(found.code, {"model": model})
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="wanted one of 1, 2"):
+        ward.visit("13", scenes.NOT_YET)

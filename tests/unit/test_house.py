@@ -24,9 +24,10 @@ FLOORS = {
     "owners": set(),
     "checkpoint": {"files", "pickles", "owners"},
     "draw": {"describe", "compare"},
+    "clinic": {"files", "pickles", "describe", "compare", "symptoms", "draw"},
     "view": {"describe", "draw"},
-    "scenes": {"lesson", "files", "pickles", "describe", "compare", "checkpoint", "draw"},
-    "widgets": {"lesson", "describe", "compare", "draw", "view", "scenes", "symptoms"},
+    "scenes": {"lesson", "files", "pickles", "describe", "compare", "checkpoint", "clinic", "draw"},
+    "widgets": {"lesson", "describe", "compare", "clinic", "draw", "view", "scenes", "symptoms"},
     "quiz": {"describe", "draw", "view"},
     "exercises": {"lesson", "quiz"},
 }
@@ -40,6 +41,7 @@ OUTSIDE = {
     "compare": {"torch"},
     "checkpoint": {"torch"},
     "draw": {"torch", "matplotlib"},
+    "clinic": {"torch", "safetensors"},
     "view": {"ipywidgets"},
     "scenes": {"torch", "matplotlib", "numpy", "contourpy", "safetensors"},
     "widgets": {"torch", "ipywidgets", "IPython"},
@@ -93,9 +95,9 @@ def test_no_file_over_250_lines_and_no_function_over_40(path):
 
 
 def test_the_budget():
-    """Lines as the formatter lays them out: it made 2,297 of the 2,040 that stood before it. 420 are the finder's."""
+    """Lines as the formatter lays them out: 2,297 of the 2,040 before it. 420 are the finder's, 980 the clinic's."""
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES if room(path) not in LESSONS_OWN)
-    assert lines <= 2_835
+    assert lines <= 3_845
 
 
 def private_names(tree):

@@ -1,10 +1,15 @@
 """Widgets without a browser: controls change pictures, stills tell the same story."""
 
+from datetime import UTC, datetime
+
 import ipywidgets
 import pytest
+import torch
+from torch import nn
 
 from helpers import draw, scenes, symptoms, widgets
 
+NOW = datetime.now(UTC)
 FRAMES = [draw.table(f"Frame {k}", ["a"], [[str(k)]]) for k in range(4)]
 
 
@@ -116,3 +121,19 @@ def test_the_refactor_lab_runs_what_was_chosen(tmp_path):
 
 def test_progress_yields_everything(capsys):
     assert list(widgets.progress(iter("abc"), 3, "letters")) == ["a", "b", "c"]
+
+
+def test_ones_own_file_typed_or_uploaded_gets_its_findings(tmp_path):
+    model = nn.Linear(2, 1)
+    path = tmp_path / "mine.pth"
+    torch.save({"module.weight": torch.ones(1, 2), "module.bias": torch.ones(1)}, path)
+    view = widgets.own_file(model)
+    line, upload, page = view.children
+    line.value = f" {path} "
+    assert "It fits: all 2 keys" in page.value and "<svg" in page.value
+    line.value = str(tmp_path / "none.pth")
+    assert "not there" in page.value
+    upload.value = (
+        {"name": "../sent.pth", "content": memoryview(path.read_bytes()), "type": "", "size": 1, "last_modified": NOW},
+    )
+    assert "It fits: all 2 keys" in page.value and "torch.load(&#x27;sent.pth&#x27;" in page.value

@@ -1,0 +1,74 @@
+"""The clinic: a file, or a file and a model → findings, each with its cause, the code that cures it, and its lesson.
+
+    from helpers.clinic import examine
+    examine("run.pth", model)
+
+It reads and never runs; `python -m helpers.clinic FILE` is the same in a terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn, optim
+
+from helpers.clinic.contents import inside, inventory, optimizers
+from helpers.clinic.finding import Finding, Findings
+from helpers.clinic.fit import best_of, fitting
+from helpers.clinic.opening import Opened, open_up
+from helpers.clinic.resume import resuming
+from helpers.compare import Pair
+from helpers.describe import words_of
+
+__all__ = ["Finding", "Findings", "examine"]
+
+
+def examine(
+    path_or_contents: Any,
+    model: nn.Module | None = None,
+    optimizer: optim.Optimizer | None = None,
+    *,
+    verify: bool = False,
+    report: Callable[[int], object] = lambda size: None,
+) -> Findings:
+    """What it is, whether it may be opened, what is in it, whether it fits `model`, whether `optimizer` can resume from it.
+
+    Takes a path, or what `torch.load` gave. `verify` reads the checksums of a large file too; `report` hears of each piece.
+    Never raises for what it is given, never runs code out of a file, and leaves model and optimizer as they are.
+    """
+    opened = Opened([], path_or_contents, "checkpoint = contents")
+    try:
+        if isinstance(path_or_contents, (str, os.PathLike)):
+            opened = Opened([], None, "")
+            with warnings.catch_warnings(action="ignore"):
+                opened = open_up(Path(path_or_contents), verify, report)
+        with warnings.catch_warnings(action="ignore"):
+            return _all(opened, model, optimizer)
+    except Exception as error:
+        what = f"This could not be examined to its end: {type(error).__name__}: {words_of(error)}."
+        why = "It is like nothing that the clinic knows."
+        return Findings([*opened.findings, Finding(what, why, sure="cannot be told", level="bad")])
+
+
+def _all(opened: Opened, model: nn.Module | None, optimizer: optim.Optimizer | None) -> Findings:
+    if opened.contents is None and opened.findings:
+        return Findings(opened.findings)
+    states, saved = inside(opened.contents), optimizers(opened.contents)
+    chosen = best_of(states, model) if states else None
+    found = [*opened.findings, *inventory(opened, states, saved, chosen)]
+    if chosen is None:
+        return Findings(found)
+    pairs: list[Pair] = []
+    if model is not None:
+        more, pairs = fitting(chosen, model, opened.head)
+        found += more
+    else:
+        code = f"{opened.head}\nstate = checkpoint{chosen.access}"
+        found.append(Finding("Give a model too, and this says whether it fits.", "examine(path, model)", code))
+    if optimizer is not None:
+        found += resuming(saved, optimizer, model, opened.head)
+    return Findings(found, pairs)

@@ -1,0 +1,52 @@
+"""python -m helpers.clinic FILE [--json] [--verify]: exit status 0 whole and readable, 1 damaged or refused, 2 no such file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from helpers.clinic import Findings, examine
+
+STEP = 256 << 20
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Examines a file."""
+    parser = argparse.ArgumentParser("python -m helpers.clinic", description="What a checkpoint is, and what is in it.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--json", action="store_true", help="the findings as JSON")
+    parser.add_argument("--verify", action="store_true", help="read the checksums of a large file too")
+    given = parser.parse_args(arguments)
+    read = 0
+
+    def report(size: int) -> None:
+        nonlocal read
+        if (read + size) // STEP > read // STEP:
+            print(f"{(read + size) >> 20:,} MiB verified", file=sys.stderr)
+        read += size
+
+    found = examine(given.file, verify=given.verify, report=report)
+    write(json.dumps([asdict(one) for one in found], indent=1) if given.json else str(found))
+    return status(given.file, found)
+
+
+def write(text: str) -> None:
+    """Prints what the terminal can show; what it can not is written out."""
+    coding = sys.stdout.encoding or "ascii"
+    print(text.encode(coding, "backslashreplace").decode(coding))
+
+
+def status(path: Path, found: Findings) -> int:
+    """2 where there is no file, 1 if anything that was found is bad, else 0."""
+    try:
+        there = path.exists()
+    except (OSError, ValueError):
+        there = False
+    return 2 if not there else int(any(one.level == "bad" for one in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

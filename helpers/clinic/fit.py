@@ -1,0 +1,249 @@
+"""Does it fit: the state dict that fits best, what stands in its way, and the lines that load it."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from helpers.clinic.contents import Part
+from helpers.clinic.finding import Finding, place_of
+from helpers.compare import Pair, compare, same_storage
+
+Change = Callable[[str], str]
+MOST_SHOWN, MOST_LISTED = 4, 60
+_PREFIXES = {"module.": "module-prefix-in-the-file", "_orig_mod.": "orig-mod-prefix", "_orig_mod.module.": "two-wrappers"}
+
+
+def best_of(states: list[Part], model: nn.Module | None) -> Part:
+    """The state dict that explains most of the model; an average only if nothing else fits at all."""
+    if model is None or len(states) == 1:
+        return states[0]
+    fits = {part.path: _matched(_pairs(part.value, model, True)) for part in states}
+    return max(states, key=lambda part: (fits[part.path] > 0, not part.averaged, fits[part.path]))
+
+
+def _pairs(state: Mapping[str, Any], model: nn.Module, explain: bool) -> list[Pair]:
+    return compare(state, model.state_dict(), values=False, explain=explain)
+
+
+def _matched(pairs: list[Pair]) -> int:
+    return sum(pair.relation in ("same", "rename") for pair in pairs)
+
+
+def fitting(part: Part, model: nn.Module, head: str) -> tuple[list[Finding], list[Pair]]:
+    """The findings, the first with the lines that load all that fits, and the pairs."""
+    pairs = _pairs(part.value, model, True)
+    unclear = [pair for pair in pairs if len(pair.candidates) > 1]
+    if unclear:
+        what = f"{len(unclear)} keys are ambiguous, such as {unclear[0].key!r}: {' or '.join(unclear[0].candidates[:3])}."
+        why = "More than one mapping explains them equally, and a guess would load, wrong. Its old code alone tells which."
+        return [Finding(what, why, "", place_of("renamed-layers"), "cannot be told", "bad")], pairs
+    renames, change, place = _change(pairs)
+    moved = {change(key): value for key, value in part.value.items()}
+    plain = _pairs(moved, model, False)
+    if not any(pair.relation == "same" or pair.word == "shape" for pair in plain):
+        what, why = (
+            "Nothing of it fits the model.",
+            "No key and no shape of the one explains the other: it is of another model.",
+        )
+        return [Finding(what, why, "", place_of("renamed-layers"), "likely", "bad")], pairs
+    why, sure = "One mapping explains them, and the lines below rename them.", "certain"
+    if lone := [f"{pair.candidates[0]} for {pair.key}" for pair in pairs if pair.candidates]:
+        why, sure = f"{lone[0]}: the shapes agree, but it may as well be another layer. Compare outputs.", "likely"
+    found = [Finding("Its keys have other names.", why, "", place, sure, "look")] if renames else []
+    ailments, cures = _ailments(moved, model, plain)
+    lines = [f"{head}\nstate = checkpoint{part.access}", *renames, *cures, *_load(moved, model, plain, cures)]
+    fits = _matched(plain)
+    whole = fits == len(plain)
+    what = (
+        f"It fits: all {fits} keys have their place." if whole else f"It fits in part: {fits} of {len(plain)} keys as they are."
+    )
+    why = "The names and shapes agree; whether the numbers are the right ones, outputs alone can tell."
+    last = Finding(what, why, "\n".join(lines), "notebooks/06_when_keys_do_not_match.ipynb, 'Rename, load, verify'")
+    return [*found, *ailments, last], pairs
+
+
+def _change(pairs: list[Pair]) -> tuple[list[str], Change, str]:
+    """The lines that rename, the same as a function, and the entry that explains it: the shortest that is right."""
+    paired = [pair for pair in pairs if pair.relation not in ("missing", "unexpected")]
+    new = {(*pair.candidates, pair.source_key or pair.key)[0]: pair.key for pair in paired}
+    old, key = next(((old, key) for old, key in new.items() if old != key), ("", ""))
+    if not old:
+        return [], lambda key: key, ""
+    place, choices = place_of("renamed-layers"), []
+    if old.endswith(key):
+        prefix = old.removesuffix(key)
+        place = place_of(_PREFIXES.get(prefix, "other-wrapper-prefix"))
+        choices.append((f"key.removeprefix({prefix!r})", lambda name: name.removeprefix(prefix)))
+    if key.endswith(old):
+        before = key.removesuffix(old)
+        place = place_of("module-prefix-in-the-model" if before == "module." else "other-wrapper-prefix")
+        choices.append((f"{before!r} + key", lambda name: before + name))
+    ours, theirs = old.split("."), key.split(".")
+    while len(ours) > 1 and len(theirs) > 1 and ours[-1] == theirs[-1]:
+        ours.pop(), theirs.pop()
+    start, fresh = ".".join(ours) + ".", ".".join(theirs) + "."
+    choices.append((f"key.replace({start!r}, {fresh!r}, 1)", lambda name: name.replace(start, fresh, 1)))
+    for words, change in choices:
+        if all(change(name) == wanted for name, wanted in new.items()):
+            return [f"state = {{{words}: value for key, value in state.items()}}"], change, place
+    listed = {name: wanted for name, wanted in new.items() if name != wanted}
+    if all(name.rpartition(".")[0].isdecimal() for name in listed):
+        place = place_of("moved-in-a-sequential")
+    lines = [f"names = {listed!r}", "state = {names.get(key, key): value for key, value in state.items()}"]
+    free = set(new.values())
+    return lines, lambda name: listed.get(name, name if name in new or name not in free else f"{name} (old)"), place
+
+
+def _ailments(state: dict[str, Any], model: nn.Module, pairs: list[Pair]) -> tuple[list[Finding], list[str]]:
+    """What does not fit after renaming, each with its cause, and the lines that cure what can be cured."""
+    own, found, cures = model.state_dict(), [], []
+    shapes = {
+        pair.key: (tuple(state[pair.key].shape), tuple(own[pair.key].shape))
+        for pair in pairs
+        if pair.word == "shape" and state[pair.key].numel()
+    }
+    turned = [key for key, (one, other) in shapes.items() if len(one) == 2 and one == other[::-1]]
+    grown = [key for key, (one, other) in shapes.items() if key not in turned and _grown(key, one, other, model, shapes)]
+    resized = [key for key in shapes if key not in turned + grown]
+    if turned:
+        last = {key.split(".")[-2] for key in turned if "." in key}
+        square = [
+            key for key, value in state.items() if _is_square(value) and key.split(".")[-2:-1] and key.split(".")[-2] in last
+        ]
+        why = "A layer with in × out weights, as GPT-2's Conv1D, became a Linear." + _squares(square)
+        found.append(_list("transposed", turned, why, "transposed-weight", "likely"))
+        cures.append(f"for key in {turned + square!r}:\n    state[key] = state[key].t()")
+    if grown:
+        found.append(
+            _list(
+                "a grown vocabulary",
+                grown,
+                "The model has more rows; the new ones keep their first numbers.",
+                "larger-vocabulary",
+            )
+        )
+        cures.append(
+            f"own = model.state_dict()\nfor key in {grown!r}:\n    rows = own[key].clone()\n"
+            "    rows[: len(state[key])] = state[key]\n    state[key] = rows"
+        )
+    if resized:
+        found.append(_resized(resized, shapes))
+    more, ties = _absent(state, own, pairs)
+    return found + more, cures + ties
+
+
+def _absent(state: dict[str, Any], own: Mapping[str, Any], pairs: list[Pair]) -> tuple[list[Finding], list[str]]:
+    """What only one side has: the second name of a tied tensor, another number of layers, and the rest."""
+    found, cures = [], []
+    missing = [pair.key for pair in pairs if pair.relation == "missing"]
+    twins = {key: other for key in missing for other in own if other in state and same_storage(own[key], own[other])}
+    if twins:
+        found.append(_list("missing because tied", list(twins), "The file keeps one name of two.", "tied-weights"))
+        cures = [f"state[{key!r}] = state[{other!r}]" for key, other in twins.items()]
+    norms = {key: old for key in missing if (old := _old_norm(key)) in state}
+    if norms:
+        found.append(_list("weight norm under its old names", norms.values(), "The lines below rename them.", "weight-norm"))
+        cures += [f"state[{key!r}] = state.pop({old!r})" for key, old in norms.items()]
+    missing = [key for key in missing if key not in twins and key not in norms]
+    extra = [pair.key for pair in pairs if pair.relation == "unexpected" and pair.key not in norms.values()]
+    return found + _layers(missing, extra, state, own) + _rest(missing, extra), cures
+
+
+def _old_norm(key: str) -> str:
+    return re.sub(r"parametrizations\.(\w+)\.original([01])$", lambda found: f"{found[1]}_{'gv'[int(found[2])]}", key)
+
+
+def _squares(square: list[str]) -> str:
+    return f" {len(square)} square ones of the same name are turned too: nothing in their shape could tell." * bool(square)
+
+
+def _is_square(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 2 and value.shape[0] == value.shape[1]
+
+
+def _grown(key: str, one: tuple[int, ...], other: tuple[int, ...], model: nn.Module, shapes: dict[str, Any]) -> bool:
+    """Whether a table of rows grew: an embedding, or what is tied to one, or as long as one."""
+    if len(one) != 2 or one[1:] != other[1:] or one[0] >= other[0]:
+        return False
+    tables = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Embedding)}
+    return key in tables or any(shapes[name] == (one, other) for name in tables & shapes.keys())
+
+
+def _resized(keys: list[str], shapes: dict[str, Any]) -> Finding:
+    first = all(one[1:] == other[1:] for one, other in map(shapes.__getitem__, keys))
+    position = any("pos" in key.rpartition(".")[2] or "position" in key for key in keys)
+    if position:
+        return _list("positions of another length", keys, "Interpolate them, or begin anew.", "positional-embedding", "likely")
+    if first and len({key.rpartition(".")[0] for key in keys}) == 1:
+        return _list("a new head", keys, "Another number of classes: it keeps its first numbers, and is trained.",
+                     "other-number-of-classes", "likely")  # fmt: skip
+    return _list(
+        "of another size", keys, "Build the model with the sizes that the file has.", "other-number-of-channels", "likely"
+    )
+
+
+def _list(what: str, keys: Iterable[str], why: str, address: str, sure: str = "certain") -> Finding:
+    keys = list(keys)
+    named = ", ".join(keys[:MOST_SHOWN]) + f" and {len(keys) - MOST_SHOWN} more" * (len(keys) > MOST_SHOWN)
+    return Finding(f"{what[0].upper()}{what[1:]}: {named}.", why, "", place_of(address), sure, "look")
+
+
+def _layers(missing: list[str], extra: list[str], state: Iterable[str], own: Iterable[str]) -> list[Finding]:
+    """Numbered layers of which one side has more."""
+    ours, theirs = _numbered(state), _numbered(own)
+    found = []
+    for place, there in theirs.items():
+        here = ours.get(place, set())
+        odd = tuple(f"{place}.{k}." for k in here ^ there)
+        open_keys = [key for key in missing + extra if key.startswith(odd)] if odd else []
+        if len(here) != len(there) and here & there and open_keys:
+            what, why = f"Another number of layers in {place}", f"The file has {len(here)}, the model {len(there)}."
+            found.append(_list(what, open_keys, f"{why} Build the model with {len(here)}.", "missing-only"))
+            missing[:] = [key for key in missing if key not in open_keys]
+            extra[:] = [key for key in extra if key not in open_keys]
+    return found
+
+
+def _numbered(keys: Iterable[str]) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = defaultdict(set)
+    for key in keys:
+        names = key.split(".")
+        for k, name in enumerate(names[:-1]):
+            if k and name.isdecimal() and len(name) < 9:
+                found[".".join(names[:k])].add(int(name))
+    return found
+
+
+def _rest(missing: list[str], extra: list[str]) -> list[Finding]:
+    found = []
+    if missing:
+        why = "The file has nothing for them: they keep the numbers that the model was made with."
+        counters = all(key.endswith("num_batches_tracked") for key in missing)
+        found.append(_list("missing in the file", missing, why, "num-batches-tracked" if counters else "missing-only"))
+    if extra:
+        positions = all(key.endswith("position_ids") for key in extra)
+        why = "The model has no place for them; they are left out."
+        found.append(_list("unexpected in the file", extra, why, "position-ids" if positions else "unexpected-only"))
+    return found
+
+
+def _load(state: dict[str, Any], model: nn.Module, pairs: list[Pair], cures: list[str]) -> list[str]:
+    """The last lines: strict where all has its place, and what is left out said where not."""
+    if _matched(pairs) == len(pairs):
+        return ["model.load_state_dict(state)"]
+    cured = "\n".join(cures)
+    open_ = [pair for pair in pairs if pair.relation != "same" and repr(pair.key) not in cured]
+    if not open_:
+        return ["model.load_state_dict(state)"]
+    keep = "own = model.state_dict()\nstate = {key: value for key, value in state.items() if key in own"
+    resized = any(pair.word == "shape" for pair in open_)
+    keep += " and value.shape == own[key].shape}" if resized else "}"
+    if all(pair.relation == "unexpected" for pair in open_):
+        return [keep, "model.load_state_dict(state)"]
+    dropped = any(pair.relation == "unexpected" for pair in open_) or resized
+    return [*[keep] * dropped, "print(model.load_state_dict(state, strict=False))"]

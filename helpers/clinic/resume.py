@@ -1,0 +1,66 @@
+"""Will it resume: the file's optimizer against the one that is to go on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn, optim
+
+from helpers.clinic.contents import Part
+from helpers.clinic.finding import Finding, place_of
+
+
+def resuming(saved: list[Part], optimizer: optim.Optimizer, model: nn.Module | None, head: str) -> list[Finding]:
+    """What stands in the way, or the line that loads it."""
+    if not saved:
+        why = "Only the weights were saved: training goes on with an empty optimizer."
+        return [Finding("There is no optimizer in it.", why, "", place_of("keyerror-optimizer"), level="look")]
+    part = saved[0]
+    groups, own = part.value["param_groups"], optimizer.param_groups
+    sizes = [len(group["params"]) for group in groups], [len(group["params"]) for group in own]
+    if len(groups) != len(own):
+        what = f"Its optimizer has {len(groups)} groups, yours {len(own)}."
+        return [_bad(what, "Build the groups as they were when it was saved.", "number-of-groups")]
+    if sizes[0] != sizes[1]:
+        what = f"Its groups have {sizes[0]} parameters, yours {sizes[1]}."
+        return [_bad(what, "Give the optimizer the same parameters in the same groups.", "group-size")]
+    lacking = sorted(set(optimizer.defaults) & set(own[0]) - set(groups[0]) - {"differentiable", "decoupled_weight_decay"})
+    if lacking or _kind(groups[0]) != _kind(own[0]):
+        what = f"It was saved by another kind of optimizer than {type(optimizer).__name__}."
+        return [_bad(what, f"It lacks {', '.join(lacking) or 'what yours has'}.", "keyerror-momentum")]
+    return _in_order(part, optimizer, model, head)
+
+
+def _kind(group: dict[str, Any]) -> bool:
+    return "momentum" in group
+
+
+def _bad(what: str, why: str, address: str) -> Finding:
+    return Finding(what, why, "", place_of(address), level="bad")
+
+
+def _in_order(part: Part, optimizer: optim.Optimizer, model: nn.Module | None, head: str) -> list[Finding]:
+    """Position by position: names where the file has them, else shapes."""
+    names = [name for group in part.value["param_groups"] for name in group.get("param_names", ())]
+    places = [place for group in part.value["param_groups"] for place in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    known = {id(value): name for name, value in model.named_parameters()} if model is not None else {}
+    mine = [known.get(id(parameter), "") for parameter in parameters]
+    if names and all(mine) and names != mine and sorted(names) == sorted(mine):
+        why = "Loading goes by position, and would swap their buffers without a word. Give the parameters in the saved order."
+        return [_bad("Its parameters stand in another order.", why, "size-of-tensor-in-step")]
+    for place, parameter, name in zip(places, parameters, mine, strict=True):
+        entry = part.value["state"].get(place, {})
+        for key in ("momentum_buffer", "exp_avg", "square_avg", "sum"):
+            value = entry.get(key) if isinstance(entry, dict) else None
+            if isinstance(value, Tensor) and value.shape != parameter.shape:
+                what = (
+                    f"The {key} at position {place} has the shape {tuple(value.shape)}, its parameter {tuple(parameter.shape)}."
+                )
+                return [_bad(what, f"The order or the model differs {f'at {name}' * bool(name)}.", "size-of-tensor-in-step")]
+    code = f"{head}\noptimizer.load_state_dict(checkpoint{part.access})"
+    sure = "certain" if names and names == mine else "likely"
+    why = "Kind, groups and shapes agree" + (
+        ", and so do the names." if sure == "certain" else "; the order of equal shapes cannot be told."
+    )
+    return [Finding("It can resume.", why, code, "notebooks/07_resume_exactly.ipynb", sure)]

@@ -1,0 +1,569 @@
+"""The clinic: what it says of each kind of file, and its code, run as given, with every tensor compared."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import io
+import json
+import os
+import pickle
+import random
+import subprocess
+import sys
+import threading
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn, optim
+
+import corpus
+from helpers import checkpoint, lesson, scenes
+from helpers.clinic import Finding, examine
+from helpers.clinic.__main__ import main
+from helpers.clinic.finding import place_of
+from helpers.scenes import keys
+from helpers.symptoms import table
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def trained(seed=7):
+    model = lesson.build_model(seed)
+    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    lesson.train_step(model, optimizer, *lesson.toy_data())
+    return model, optimizer
+
+
+def prefixed(state, prefix):
+    return {prefix + key: value for key, value in state.items()}
+
+
+def pasted(found, **names):
+    """What stands there after the code was run, as given."""
+    assert found.code, str(found)
+    exec(compile(found.code, "pasted", "exec"), names)
+    return names
+
+
+def loads(source, model, wanted, **given):
+    """Runs what the clinic gives; every tensor that is wanted is in the model, bit for bit."""
+    found = examine(source, model, **given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pasted(found, model=model, contents=source)
+    state = model.state_dict()
+    for key, value in wanted.items():
+        assert torch.equal(state[key], value), key
+    return found
+
+
+def words(found):
+    return " ".join(str(found).split())
+
+
+def test_a_plain_state_dict_loads(tmp_path, capsys):
+    model, _ = trained()
+    torch.save(model.state_dict(), tmp_path / "plain.pth")
+    found = loads(tmp_path / "plain.pth", lesson.build_model(1), model.state_dict())
+    assert all(one.level == "ok" for one in found)
+    assert "a checkpoint of torch 1.6 or newer" in found[0].what and "every checksum holds" in found[1].what
+    assert "It fits: all 4 keys" in words(found)
+
+
+TRAINERS = {
+    "Lightning": lambda s, o: {
+        "epoch": 3,
+        "global_step": 90,
+        "pytorch-lightning_version": "2.5.0",
+        "state_dict": prefixed(s, "model."),
+        "loops": {},
+        "callbacks": {},
+        "optimizer_states": [o],
+        "lr_schedulers": [],
+    },
+    "timm": lambda s, o: {
+        "epoch": 4,
+        "arch": "net",
+        "state_dict": s,
+        "optimizer": o,
+        "state_dict_ema": {key: value * 0.5 for key, value in s.items()},
+        "metric": 71.2,
+    },
+    "Hugging Face": lambda s, o: s,
+    "accelerate": lambda s, o: prefixed(s, "module."),
+    "nanoGPT": lambda s, o: {
+        "model": prefixed(s, "_orig_mod."),
+        "optimizer": o,
+        "model_args": {"n_layer": 2},
+        "iter_num": 2000,
+        "best_val_loss": 1.5,
+        "config": {"lr": 0.1},
+    },
+    "DDP": lambda s, o: {"model": prefixed(s, "module."), "optimizer": o, "rng": torch.get_rng_state()},
+    "compiled, then DDP": lambda s, o: {"model": prefixed(s, "_orig_mod.module.")},
+    "a wrapper": lambda s, o: {"net": prefixed(s, "backbone.net."), "steps": 4},
+    "deep": lambda s, o: {"run": {"last": [{"weights": s}]}, "args": {"lr": 0.1}},
+}
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+@pytest.mark.parametrize("form", ["path", "contents", "old"])
+def test_what_each_trainer_writes_loads(name, form, tmp_path):
+    model, optimizer = trained()
+    contents = TRAINERS[name](dict(model.state_dict()), optimizer.state_dict())
+    path = tmp_path / f"it's {name}.pth"
+    torch.save(contents, path, _use_new_zipfile_serialization=form != "old")
+    found = loads(contents if form == "contents" else path, lesson.build_model(1), model.state_dict())
+    assert not any(one.level == "bad" for one in found), words(found)
+    if name == "timm":
+        assert "Beside the model lies an average of it: state_dict_ema" in words(found)
+        assert "epoch = 4, arch = 'net', metric = 71.2" in words(found)
+    if name in ("timm", "nanoGPT", "Lightning"):
+        assert "an optimizer, SGD with momentum: 1 group, 4 parameters" in words(found)
+
+
+def test_an_average_that_fits_better_is_not_taken_for_the_model():
+    state = dict(lesson.build_model(7).state_dict())
+    less = {key: value for key, value in state.items() if key != "2.bias"}
+    found = loads({"model": less, "model_ema": {key: value * 2 for key, value in state.items()}}, lesson.build_model(1), less)
+    assert "Missing in the file: 2.bias" in words(found)
+
+
+def test_the_steps_and_the_kind_of_an_optimizer():
+    model, _ = trained()
+    optimizer = optim.AdamW(model.parameters())
+    for _ in range(3):
+        lesson.train_step(model, optimizer, *lesson.toy_data())
+    found = examine({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    assert "Adam or AdamW: 1 group, 4 parameters, after 3 steps" in words(found)
+
+
+def big(layers=100, width=4):
+    return nn.ModuleDict({f"block{k}": nn.ModuleDict({n: nn.Linear(width, width) for n in "abc"}) for k in range(layers)})
+
+
+def test_six_hundred_keys_behind_a_prefix(tmp_path):
+    model = big()
+    assert len(model.state_dict()) == 600
+    torch.save({"model": prefixed(model.state_dict(), "module.")}, tmp_path / "big.pth")
+    found = loads(tmp_path / "big.pth", big(), model.state_dict())
+    assert len(found.code) < 600
+
+
+class Head(nn.Module):
+    def __init__(self, classes=2, rows=5, layers=2, turned=False, names=("body", "head")):
+        super().__init__()
+        self.embedding = nn.Embedding(rows, 3)
+        self.layers = nn.ModuleList([nn.Linear(3, 3) for _ in range(layers)])
+        setattr(self, names[0], nn.Linear(3, 4))
+        setattr(self, names[1], nn.Linear(4, classes))
+        if turned:
+            self.body.weight = nn.Parameter(torch.randn(3, 4))
+
+
+def rest(state, *without):
+    return {key: value for key, value in state.items() if not key.startswith(without)}
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_new_head(prefix):
+    old = Head(2).state_dict()
+    found = loads(prefixed(old, prefix), Head(7), rest(old, "head"))
+    assert "A new head: head.weight, head.bias" in words(found) and "is trained" in words(found)
+
+
+def test_a_grown_vocabulary():
+    old, new = Head(rows=5), Head(rows=8)
+    before = new.state_dict()["embedding.weight"][5:].clone()
+    found = loads(old.state_dict(), new, rest(old.state_dict(), "embedding"))
+    assert torch.equal(new.embedding.weight[:5], old.embedding.weight) and torch.equal(new.embedding.weight[5:], before)
+    assert "A grown vocabulary: embedding.weight" in words(found)
+
+
+def test_a_transposed_weight():
+    old, new = Head(turned=True), Head()
+    state = copy.deepcopy(old.state_dict())
+    loads(state, new, rest(old.state_dict(), "body.weight"))
+    assert torch.equal(new.body.weight, old.body.weight.t())
+
+
+def test_another_number_of_layers():
+    old = Head(layers=3).state_dict()
+    found = loads(old, Head(layers=2), rest(old, "layers.2"))
+    assert "Another number of layers in layers: layers.2.weight, layers.2.bias" in words(found)
+    found = loads(Head(layers=2).state_dict(), Head(layers=4), {})
+    assert "The file has 2, the model 4" in words(found)
+
+
+def test_renamed_layers():
+    old = Head(names=("trunk", "out")).state_dict()
+    renamed = {key.replace("trunk.", "body.").replace("out.", "head."): value for key, value in old.items()}
+    one = {key.replace("head.", "out."): value for key, value in Head().state_dict().items()}
+    loads(one, Head(), {key.replace("out.", "head."): value for key, value in one.items()})
+    assert renamed.keys() == Head().state_dict().keys()
+
+
+def test_positions_moved():
+    old = lesson.build_model(7)
+    new = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.1), nn.ReLU(), nn.Linear(2, 1))
+    wanted = {key.replace("2.", "3."): value for key, value in old.state_dict().items()}
+    found = loads(old.state_dict(), new, wanted)
+    assert "other names" in words(found)
+
+
+def test_a_prefix_is_put_on():
+    old = lesson.build_model(7)
+    new = nn.Module()
+    new.net = lesson.build_model(1)
+    loads(old.state_dict(), new, prefixed(old.state_dict(), "net."))
+
+
+def test_missing_and_unexpected_are_said_and_left():
+    old = {**lesson.build_model(7).state_dict(), "aux.weight": torch.ones(2)}
+    found = loads(dict(old), lesson.build_model(1), rest(old, "aux"))
+    assert "Unexpected in the file: aux.weight" in words(found)
+    del old["2.bias"], old["aux.weight"]
+    found = loads(dict(old), lesson.build_model(1), old)
+    assert "Missing in the file: 2.bias" in words(found) and "strict=False" in found.code
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.wte = nn.Embedding(5, 3)
+        self.lm_head = nn.Linear(3, 5, bias=False)
+        self.lm_head.weight = self.wte.weight
+
+
+def test_tied_weights(tmp_path):
+    model = Tied()
+    torch.save(model.state_dict(), tmp_path / "tied.pth")
+    found = loads(tmp_path / "tied.pth", Tied(), model.state_dict())
+    assert "one tensor under more than one key: wte.weight and lm_head.weight" in words(found)
+    save_file({"wte.weight": model.wte.weight.detach()}, tmp_path / "tied.safetensors")
+    found = loads(tmp_path / "tied.safetensors", Tied(), model.state_dict())
+    assert "Missing because tied: lm_head.weight" in words(found)
+
+
+@pytest.mark.parametrize("name", scenes.CASES)
+def test_the_cases_of_lesson_06(name):
+    state, model = keys.case(name)
+    found = examine(state, model)
+    if name in ("the whole checkpoint", "three of one shape"):
+        assert found[-1].level == "bad" and not found[-1].code
+        return
+    pasted(found, contents=state, model=model)
+    loaded = [value for key, value in model.state_dict().items() if not key.startswith("2.") or name != "a new head"]
+    assert all(any(torch.equal(value, old) for old in state.values()) for value in loaded)
+    assert name != "weight norm, old names" or "Weight norm under its old names: weight_g, weight_v" in words(found)
+
+
+def test_what_is_ambiguous_gets_no_code():
+    def make(*names):
+        return nn.ModuleDict({name: nn.Linear(2, 2, bias=False) for name in names})
+
+    found = examine(make("k", "v", "q").state_dict(), make("query", "key", "value"))
+    assert found[-1].level == "bad" and found[-1].sure == "cannot be told" and not found[-1].code
+
+
+def test_a_model_of_another_kind():
+    found = examine(lesson.build_model().state_dict(), nn.Conv2d(3, 4, 5))
+    assert "Nothing of it fits" in words(found)
+
+
+def test_safetensors_shards_and_an_index(tmp_path):
+    model = big(3)
+    items = list(model.state_dict().items())
+    save_file(dict(items), tmp_path / "model.safetensors")
+    loads(tmp_path / "model.safetensors", big(3), model.state_dict())
+    for ending, save in (("safetensors", save_file), ("bin", torch.save)):
+        names = {}
+        for k in range(2):
+            save(dict(items[k::2]), tmp_path / f"model-{k}.{ending}")
+            names |= dict.fromkeys((key for key, _ in items[k::2]), f"model-{k}.{ending}")
+        index = tmp_path / f"model.{ending}.index.json"
+        index.write_text(json.dumps({"metadata": {}, "weight_map": names}))
+        loads(index, big(3), model.state_dict())
+        (tmp_path / f"model-1.{ending}").unlink()
+        assert "1 of its 2 shards are not beside it" in words(examine(index, big(3)))
+
+
+def test_quantised_and_empty_and_odd_tensors(tmp_path):
+    with warnings.catch_warnings(action="ignore"):
+        small = torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.qint8)
+    torch.save({"0.weight": small, "0.bias": torch.ones(2)}, tmp_path / "q.pth")
+    assert "It is quantised: 1 key, such as '0.weight'" in words(examine(tmp_path / "q.pth"))
+    state = {key: torch.empty(0) for key in lesson.build_model().state_dict()}
+    found = examine({"module": state}, lesson.build_model())
+    assert "Empty: 4 tensors" in words(found) and "ZeRO-3" in words(found)
+    ill = lesson.build_model().state_dict()
+    ill["0.weight"][0, 0] = float("nan")
+    ill["2.weight"].zero_()
+    found = words(examine(ill))
+    assert "NaN or infinity in 1 tensor," in found and "All zero: 2.weight (1×2)" in found
+
+
+def test_a_slice_that_drags_its_storage(tmp_path):
+    torch.save({"rows": torch.zeros(1_000_000)[:1000] + 0}, tmp_path / "good.pth")
+    torch.save({"rows": torch.ones(1_000_000)[:1000]}, tmp_path / "slice.pth")
+    assert "slice drags" not in words(examine(tmp_path / "good.pth"))
+    found = examine(tmp_path / "slice.pth")
+    one = next(one for one in found if "slice drags" in one.what)
+    names = {"state": torch.load(tmp_path / "slice.pth", weights_only=True), "torch": torch}
+    here = os.getcwd()
+    os.chdir(tmp_path)
+    try:
+        exec(one.code, names)
+    finally:
+        os.chdir(here)
+    assert (tmp_path / "small.pth").stat().st_size < 10_000
+
+
+def test_it_was_saved_on_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+    for new in (True, False):
+        path = tmp_path / f"gpu-{new}.pth"
+        torch.save(lesson.build_model().state_dict(), path, _use_new_zipfile_serialization=new)
+        assert "It was saved on cuda:0" in words(examine(path))
+
+
+def other_kinds(folder):
+    made = {
+        "empty.pth": b"",
+        "zeros.pth": bytes(2048),
+        "pointer.pth": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+        "page.pth": b"<!DOCTYPE html><html></html>",
+        "text.pth": b"hello",
+        "data.json": b'{"a": 1}',
+        "keras.h5": b"\x89HDF\r\n\x1a\n" + bytes(600),
+        "llama.gguf": b"GGUF" + bytes(60),
+        "a.gz": b"\x1f\x8b" + bytes(60),
+        "pickle.pth": pickle.dumps({"a": 1}),
+    }
+    for name, data in made.items():
+        (folder / name).write_bytes(data)
+    numpy.savez(folder / "arrays.npz", a=numpy.ones(3))
+    torch.save({"a": torch.ones(1000)}, folder / "whole.pth")
+    (folder / "cut.pth").write_bytes((folder / "whole.pth").read_bytes()[:2000])
+    (folder / "whole.pth").unlink()
+    save_file({"a": torch.ones(100)}, folder / "b.safetensors")
+    (folder / "cut.safetensors").write_bytes((folder / "b.safetensors").read_bytes()[:200])
+    (folder / "b.safetensors").unlink()
+    (folder / "folder").mkdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "fifo")
+
+
+def test_every_other_kind_of_file_has_its_words(tmp_path):
+    other_kinds(tmp_path)
+    for path in sorted(tmp_path.iterdir()):
+        found = examine(path, lesson.build_model())
+        fine = path.name in ("keras.h5", "llama.gguf", "arrays.npz")
+        assert (found[0].level == "look") == fine, path
+        assert repr(path.name) in found[0].what
+    for path in (tmp_path / "no such", "/dev/null", "/dev/zero", "a\0b"):
+        assert examine(path)[0].level == "bad"
+
+
+def test_the_ending_does_not_say_what_it_is(tmp_path):
+    model = lesson.build_model(7)
+    for new in (True, False):
+        torch.save(model.state_dict(), tmp_path / "model.safetensors", _use_new_zipfile_serialization=new)
+        found = loads(tmp_path / "model.safetensors", lesson.build_model(1), model.state_dict())
+        assert "Its ending .safetensors says something else" in found[0].why
+    save_file(dict(model.state_dict()), tmp_path / "model.pth")
+    loads(tmp_path / "model.pth", lesson.build_model(1), model.state_dict())
+
+
+def test_a_flipped_bit_is_found_and_nothing_is_opened(tmp_path):
+    path = tmp_path / "flipped.pth"
+    torch.save({"a": torch.ones(1000)}, path)
+    data = bytearray(path.read_bytes())
+    data[data.find(bytes.fromhex("0000803f") * 4) + 100] ^= 1
+    path.write_bytes(data)
+    found = examine(path, lesson.build_model())
+    assert "It is damaged: the entry flipped/data/0" in words(found) and "fits" not in words(found)
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/clinic-was-run",)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(2, 2)
+
+
+def test_what_can_run_code_is_never_opened(tmp_path):
+    marker = Path("/tmp/clinic-was-run")
+    for new in (True, False):
+        torch.save({"model": {"a": torch.ones(2)}, "x": Bomb()}, tmp_path / "bomb.pth", _use_new_zipfile_serialization=new)
+        found = examine(tmp_path / "bomb.pth", lesson.build_model())
+        assert "can run code" in words(found) and found[-1].level == "bad" and not found.code
+    assert not marker.exists()
+
+
+def test_the_hostile_corpus_is_refused_and_gets_no_code_that_runs_it(tmp_path):
+    marker = tmp_path / "marker"
+    for name, path in corpus.hostile(tmp_path, marker).items():
+        found = examine(path, lesson.build_model())
+        assert found[-1].level == "bad" and not marker.exists(), name
+        assert "weights_only=False" not in found.code or "a class of the stranger's" in name, name
+
+
+def test_of_the_damaged_corpus_nothing_wrong_is_called_whole(tmp_path):
+    dice, contents = random.Random(18), corpus.contents(2)
+    good = checkpoint.save(tmp_path / "good.pth", contents).read_bytes()
+    for k in range(120):
+        data = bytearray(good[: dice.randrange(len(good))] if k % 2 else good)
+        if not k % 2:
+            data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+        path = tmp_path / "damaged.pth"
+        path.write_bytes(data)
+        found = examine(path)
+        if all(one.level != "bad" for one in found):
+            assert corpus.equal(torch.load(path, weights_only=True), contents), k
+        assert "could not be examined" not in words(found)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_whole_model_of_ones_own(tmp_path, nested, monkeypatch):
+    net = Net()
+    torch.save({"model": net, "epoch": 3} if nested else net, tmp_path / "net.pt")
+    found = examine(tmp_path / "net.pt", Net())
+    assert "a whole model, saved as a program" in words(found) and found[-1].sure == "likely"
+    monkeypatch.chdir(tmp_path)
+    names = pasted(found)
+    assert all(torch.equal(value, net.state_dict()[key]) for key, value in names["state"].items())
+    loads(tmp_path / "state.pth", Net(), net.state_dict())
+
+
+@pytest.mark.parametrize("value", [numpy.float64(0.5), argparse.Namespace(lr=0.1), numpy.float32(2), numpy.ones(3)])
+def test_harmless_names_are_allowed_by_name(tmp_path, value):
+    model, _ = trained()
+    torch.save({"model": model.state_dict(), "best": value}, tmp_path / "np.pth")
+    found = examine(tmp_path / "np.pth", model)
+    assert found[-1].level == "bad" and "weights_only=False" not in found.code
+    names = pasted(found)
+    assert torch.equal(names["checkpoint"]["model"]["0.weight"], model.state_dict()["0.weight"])
+
+
+def test_torchscript_and_distributed(tmp_path, monkeypatch):
+    with warnings.catch_warnings(action="ignore"):
+        model, _ = trained()
+        torch.jit.script(model).save(str(tmp_path / "script.pt"))
+        names = pasted(examine(tmp_path / "script.pt"))
+        assert torch.equal(names["state"]["0.weight"], model.state_dict()["0.weight"])
+        from torch.distributed import checkpoint as distributed
+
+        distributed.save({"model": model.state_dict()}, checkpoint_id=tmp_path / "many")
+        monkeypatch.chdir(tmp_path)
+        pasted(examine(tmp_path / "many"))
+    loads(tmp_path / "whole.pth", lesson.build_model(1), model.state_dict())
+
+
+def test_will_it_resume():
+    model, optimizer = trained()
+    contents = {"model": model.state_dict(), "optimizer": copy.deepcopy(optimizer.state_dict())}
+    fresh = lesson.build_model(1)
+    other = optim.SGD(fresh.parameters(), lr=0.5, momentum=0.9)
+    found = examine(contents, fresh, other)
+    pasted(found, contents=contents, model=fresh, optimizer=other)
+    first = next(iter(other.state.values()))["momentum_buffer"]
+    assert torch.equal(first, contents["optimizer"]["state"][0]["momentum_buffer"])
+    assert "It can resume" in words(found)
+    cases = [
+        (optim.Adam(fresh.parameters()), "another kind of optimizer than Adam"),
+        (optim.SGD([*fresh.parameters()][:2], momentum=0.9), "Its groups have [4] parameters, yours [2]"),
+        (optim.SGD([{"params": [p]} for p in fresh.parameters()], momentum=0.9), "has 1 groups, yours 4"),
+        (optim.SGD([*fresh.parameters()][::-1], momentum=0.9), "has the shape"),
+    ]
+    for optimizer, wanted in cases:
+        assert wanted in words(examine(contents, fresh, optimizer))
+    assert "no optimizer in it" in words(examine(model.state_dict(), fresh, other))
+
+
+def test_an_order_that_names_alone_can_tell():
+    model = nn.ModuleDict({"a": nn.Linear(2, 2, bias=False), "b": nn.Linear(2, 2, bias=False)})
+    saved = optim.SGD(model.named_parameters(), momentum=0.9).state_dict()
+    turned = optim.SGD([*model.parameters()][::-1], momentum=0.9)
+    assert "stand in another order" in words(examine({"model": model.state_dict(), "optimizer": saved}, model, turned))
+
+
+class Odd:
+    def __repr__(self):
+        raise ValueError
+
+
+LOOP: dict = {}
+LOOP["again"] = LOOP
+ANYTHING = [None, 3, "", b"", [], {}, (), Odd(), {"a": Odd()}, {1: 2}, LOOP, object, torch.ones(2), nn.Linear(1, 1)]
+ANYTHING += [io.BytesIO(), threading.Lock(), {"\ud800": torch.ones(2)}, {"state": 1, "param_groups": 2}]
+ANYTHING += [{"a": torch.empty(2, device="meta")}]
+
+
+@pytest.mark.parametrize("contents", ANYTHING, ids=lambda value: type(value).__name__)
+def test_anything_at_all_gets_findings(contents):
+    model = lesson.build_model()
+    found = examine(contents, model, optim.SGD(model.parameters(), lr=1))
+    assert found and all(isinstance(one, Finding) for one in found) and str(found) and found.html
+
+
+def test_the_model_and_the_optimizer_stay_as_they_are():
+    model, optimizer = trained()
+    before = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    examine({"model": prefixed(lesson.build_model(1).state_dict(), "x.")}, model, optimizer)
+    assert str(before) == str((model.state_dict(), optimizer.state_dict()))
+
+
+def test_each_place_is_one_of_the_finder():
+    assert all(entry.place in place_of(entry.address) for entry in table())
+    with pytest.raises(ValueError, match="wanted an address"):
+        place_of("nowhere")
+
+
+def test_the_card_escapes_and_shows_the_diff(tmp_path):
+    found = examine({"<b>": torch.ones(2), "0.weight": torch.ones(2, 2)}, lesson.build_model())
+    bundle = found._repr_mimebundle_()
+    assert "<svg" in bundle["text/html"] and "<b>'" not in bundle["text/html"] and bundle["text/plain"] == str(found)
+
+
+def test_a_large_file_is_not_read(tmp_path):
+    path = tmp_path / "large.pth"
+    with torch.serialization.skip_data():
+        torch.save({f"{k}.weight": torch.empty(1 << 20) for k in range(64)}, path)
+    found = examine(path)
+    assert path.stat().st_size > 250 << 20
+    assert "checksums were not looked at" in words(found) and "zeros: 64 tensors" in words(found)
+
+
+def terminal(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "helpers.clinic", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+    )
+
+
+def test_the_command_line(tmp_path, capsys):
+    torch.save({"a×b": torch.ones(2, 3)}, tmp_path / "good.pth")
+    done = terminal(tmp_path / "good.pth", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, b"") and b"a\\xd7b" in done.stdout and b"\x1b" not in done.stdout
+    assert main([str(tmp_path / "good.pth"), "--json", "--verify"]) == 0
+    findings = json.loads(capsys.readouterr().out)
+    assert findings[0].keys() == {"what", "why", "code", "place", "sure", "level"}
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "good.pth").read_bytes()[:300])
+    assert main([str(tmp_path / "cut.pth")]) == 1
+    assert main([str(tmp_path / "none.pth")]) == 2
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as book:
+        book.writestr("a", "b")
+    assert main([str(tmp_path / "a.zip")]) == 1
