@@ -19,9 +19,7 @@ def test_a_flipbook_and_a_prediction_work_on_their_slides(browser, lab):
     slides.wait_for_selector("section.present:not(:has(section)) h1:visible")
     slides.wait_for_selector("section .noUi-handle", state="attached")
     on(slides, ".widget-button")
-    press(
-        slides, slides.locator("section.present:not(:has(section)) button:visible", has_text="a weight and a bias for 0 and 2")
-    )
+    press(slides, slides.locator("section.present:not(:has(section)) button:visible", has_text="a tensor without a gradient"))
     slides.locator("section.present:not(:has(section)) [role=status]:visible", has_text="Right").wait_for()
     on(slides, ".noUi-handle")
     press(slides, slides.locator("section.present:not(:has(section)) .noUi-target:visible"), 0.02)
