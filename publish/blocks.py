@@ -26,10 +26,11 @@ def replaced(lesson: Lesson, deck: bool = False) -> nbformat.NotebookNode:
     that goes for all code that only draws, and for the verdict on a blank, so that the picture has the screen.
     """
     notebook = copy.deepcopy(lesson.notebook)
+    to_copy = cures(notebook)
     for k, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
             continue
-        if k in cures(notebook):
+        if k in to_copy:
             cell.metadata["tags"] = ["cure"]
         still = next((output.data["image/svg+xml"] for output in cell.outputs if "image/svg+xml" in output.get("data", {})), "")
         asked, checked = lesson.quiz(cell.source, "ask"), lesson.quiz(cell.source, "check")

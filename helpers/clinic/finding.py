@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from helpers.compare import Pair
 from helpers.symptoms import table
 
-SIGNS = {"ok": ("ok ", "#2f6f4f"), "look": ("see", "#7a5b00"), "bad": ("BAD", "#a8461a")}
+LEVELS = {"ok": ("ok ", "#2f6f4f"), "look": ("see", "#7a5b00"), "bad": ("BAD", "#a8461a")}
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Finding:
     def words(self) -> str:
         """The finding as it stands in a terminal."""
         doubt = "" if self.sure == "certain" else f" ({self.sure})"
-        lines = textwrap.wrap(self.what + doubt, 92, initial_indent=f"{SIGNS[self.level][0]}  ", subsequent_indent=" " * 5)
+        lines = textwrap.wrap(self.what + doubt, 92, initial_indent=f"{LEVELS[self.level][0]}  ", subsequent_indent=" " * 5)
         lines += textwrap.wrap(self.why, 92, initial_indent=" " * 5, subsequent_indent=" " * 5)
         lines += textwrap.indent(self.code, " " * 8).splitlines()
         return "\n".join([*lines, *[f"     Explained in {self.place}"] * bool(self.place)])
@@ -66,7 +66,7 @@ class Findings(list[Finding]):
             code = f"<pre style='background:#f3f4f1;color:{svg.INK};padding:8px;overflow-x:auto'>{svg.escape(one.code)}</pre>"
             place = f"<div><small>Explained in <code>{svg.escape(one.place)}</code></small></div>" if one.place else ""
             lines = f"<b>{svg.escape(one.what)}</b>{doubt}<br>{svg.escape(one.why)}"
-            bar = f"border-left:6px solid {SIGNS[one.level][1]};padding:6px 14px;margin:6px 0"
+            bar = f"border-left:6px solid {LEVELS[one.level][1]};padding:6px 14px;margin:6px 0"
             parts.append(f"<div style='{bar}'>{lines}{code if one.code else ''}{place}</div>")
         style = f"background:{svg.CARD};color:{svg.INK};border-radius:10px;padding:8px;line-height:1.45;max-width:60em"
         diff = draw.key_diff("Key by key", self.pairs).svg if self.pairs else ""
