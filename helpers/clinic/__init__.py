@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import nn, optim
 
-from helpers.clinic.contents import inside, inventory, optimizers
+from helpers.clinic.contents import inside, inventory
 from helpers.clinic.finding import Finding, Findings
 from helpers.clinic.fit import best_of, fitting
 from helpers.clinic.opening import Opened, open_up
@@ -57,7 +57,7 @@ def examine(
 def _all(opened: Opened, model: nn.Module | None, optimizer: optim.Optimizer | None) -> Findings:
     if opened.contents is None and opened.findings:
         return Findings(opened.findings)
-    states, saved = inside(opened.contents), optimizers(opened.contents)
+    states, saved = inside(opened.contents)
     chosen = best_of(states, model) if states else None
     found = [*opened.findings, *inventory(opened, states, saved, chosen)]
     if chosen is None:

@@ -87,15 +87,12 @@ def is_state(value: Mapping) -> bool:
     return any(entry.dtype != torch.uint8 for entry in tensors)
 
 
-def inside(contents: Any) -> list[Part]:
-    """The models' state dicts, largest first, an average behind what it is an average of."""
-    found = [part for part in _walk(contents, (), set()) if not is_optimizer(part.value) and is_state(part.value)]
-    return sorted(found, key=lambda part: (part.averaged, -part.count))
-
-
-def optimizers(contents: Any) -> list[Part]:
-    """The optimizers' state dicts."""
-    return [part for part in _walk(contents, (), set()) if is_optimizer(part.value)]
+def inside(contents: Any) -> tuple[list[Part], list[Part]]:
+    """The models' state dicts, largest first, an average behind what it is an average of; and the optimizers'."""
+    parts = list(_walk(contents, (), set()))
+    saved = [part for part in parts if is_optimizer(part.value)]
+    states = [part for part in parts if not is_optimizer(part.value) and is_state(part.value)]
+    return sorted(states, key=lambda part: (part.averaged, -part.count)), saved
 
 
 def inventory(opened: Opened, states: list[Part], saved: list[Part], chosen: Part | None) -> list[Finding]:
