@@ -7,6 +7,11 @@ TEACH ?= no
 USERS ?= 0
 BIND ?= 127.0.0.1
 CLASS_PORT ?= 8000
+PROXY := deploy/proxy/node_modules/.package-lock.json
+CLASS_OPTIONS = --bind=$(BIND) --port=$(CLASS_PORT) $(if $(DOMAIN),--domain=$(DOMAIN)) $(if $(CERT),--cert=$(CERT)) \
+    $(if $(KEY),--key=$(KEY)) $(if $(BEHIND_TLS),--behind-tls=$(BEHIND_TLS))
+CLASS_DOES = $(if $(filter yes,$(STATUS)),--status,$(if $(STOP),--stop=$(STOP),$(if $(NEW_KEY),--new-key=$(NEW_KEY),$(if \
+    $(filter yes,$(REMOVE)),--remove,--users=$(USERS) $(CLASS_OPTIONS)))))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
@@ -25,7 +30,7 @@ lab: $(VENV)/.lab $(if $(filter yes,$(TEACH)),$(VENV)/.teach)
 check: $(VENV)/.dev
 	$(BIN)/python tests/run.py quick
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(if $(shell command -v npm),$(PROXY))
 	$(BIN)/python tests/run.py
 
 notebooks: $(if $(TORCH),$(OTHER)/.notebooks,$(VENV)/.dev)
@@ -40,8 +45,8 @@ refresh: $(VENV)/.dev
 site slides recap: $(VENV)/.dev
 	$(BIN)/python -m publish $@
 
-class: $(VENV)/.class
-	$(BIN)/python deploy/classroom.py --users=$(USERS) --bind=$(BIND) --port=$(CLASS_PORT) $(CLASS_FLAGS)
+class: $(VENV)/.class $(PROXY)
+	@$(BIN)/python deploy/classroom.py $(CLASS_DOES) $(CLASS_FLAGS)
 
 check-python:
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "$(PYTHON) is missing. Install Python 3.11 or newer, or name it: make PYTHON=..." >&2; exit 1; }
@@ -62,6 +67,11 @@ $(VENV)/.teach: requirements-teach.txt $(wildcard deploy/rise/*.json deploy/rise
 
 $(VENV)/.class: requirements-class.txt $(VENV)/.lab
 	$(PIP) install $(INDEX) -r requirements-class.txt
+	touch $@
+
+$(PROXY): deploy/proxy/package.json deploy/proxy/package-lock.json
+	@command -v npm >/dev/null 2>&1 || { echo "npm is missing: the class's proxy is a program for Node.js 18 or newer. On Debian or Ubuntu: apt install npm" >&2; exit 1; }
+	npm ci --prefix deploy/proxy --no-audit --no-fund
 	touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.teach

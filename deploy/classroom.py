@@ -1,146 +1,181 @@
-"""Opens a class on this machine: a system user, a copy of the lessons and a key for each learner, and JupyterHub.
+"""Opens a class on this machine: a system user, a home and a key for each learner, and JupyterHub; looks at it, and ends it.
 
-`make class USERS=30` calls it, with CLASS_PASSWORD in the environment. Needs root; touches only users of its own prefix.
+`make class USERS=30` calls it. Needs root; touches only users that it made, and its own folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
+import json
 import os
-import pwd
-import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from learners import key_of
+import accounts
+import checks
+from limits import Groups
 
-ROOT = Path(__file__).resolve().parents[1]
-MARK = "what-a-model-remembers"
+
+def absolute(word: str) -> Path:
+    """A path that means the same in the hub's folder."""
+    return Path(word).absolute()
 
 
 def options(arguments: list[str]) -> argparse.Namespace:
     """What the instructor may choose."""
     parser = argparse.ArgumentParser(description="A class on one machine.")
-    parser.add_argument("--users", type=int, required=True, help="number of learners, 1 to 300")
+    for name, (least, most, usual, words) in checks.RANGES.items():
+        parser.add_argument(f"--{name}", type=type(least), default=usual, help=f"{words}, {least} to {most}; else {usual}")
     parser.add_argument("--prefix", default="learner", help="learners are called learner01, learner02, …")
     parser.add_argument("--bind", default="127.0.0.1", help="address to listen at; loopback unless told otherwise")
-    parser.add_argument("--port", type=int, default=8000, help="port; the two after it are used inside")
-    parser.add_argument("--memory", type=int, default=2000, help="MB of memory of one learner")
-    parser.add_argument(
-        "--cores", type=float, default=1.5, help="busy cores above which a learner is held on one, at the lowest priority"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="threads that torch takes in one kernel")
-    parser.add_argument("--idle", type=int, default=3600, help="seconds after which an idle server is stopped")
-    parser.add_argument("--run", type=Path, default=Path("/var/lib/what-a-model-remembers"), help="the hub's own folder")
-    parser.add_argument("--remove", action="store_true", help="delete the learners and all their files instead")
+    parser.add_argument("--domain", default="", help="name of the class; each learner gets a name below it")
+    parser.add_argument("--cert", type=absolute, help="certificate for the domain and all names below it")
+    parser.add_argument("--key", type=absolute, help="its private key")
+    parser.add_argument("--behind-tls", default="", help="name of the proxy with TLS that stands in front instead")
+    parser.add_argument("--run", type=absolute, default=Path("/var/lib") / accounts.MARK, help="the class's own folder")
+    parser.add_argument("--no-limits", action="store_true", help="trust the learners: no control groups, no namespaces")
+    does = parser.add_mutually_exclusive_group()
+    does.add_argument("--status", action="store_true", help="who is in, and what each takes")
+    does.add_argument("--stop", metavar="LEARNER", help="end a learner's server, or everybody's: all")
+    does.add_argument("--new-key", metavar="LEARNER", help="a new key for one who lost theirs; the old one ends")
+    does.add_argument("--remove", action="store_true", help="delete the learners and all their files")
     return parser.parse_args(arguments)
 
 
-def refusal(chosen: argparse.Namespace) -> str | None:
-    """Why the class can not be opened so, and what to do; None if it can."""
-    if os.geteuid() != 0:
-        return "Got no root rights; wanted them, to make system users. Use sudo."
-    if not 1 <= chosen.users <= 300:
-        return f"Got USERS={chosen.users}; wanted 1 to 300."
-    if not re.fullmatch(r"[a-z][a-z_]{2,20}", chosen.prefix):
-        return f"Got the prefix {chosen.prefix!r}; wanted 3 to 21 small letters."
-    if chosen.remove:
-        return None
-    if len(os.environ.get("CLASS_PASSWORD", "")) < 12:
-        return "Got no CLASS_PASSWORD of at least 12 characters; it has no default. Set it in the environment."
-    if chosen.memory < 1000:
-        return f"Got {chosen.memory} MB; wanted at least 1000: a lesson's kernel takes up to 800."
-    for path in (Path(sys.executable).resolve(), ROOT / "notebooks"):
-        for folder in (path, *path.parents):
-            if not os.stat(folder).st_mode & 0o001:
-                return (
-                    f"Learners can not reach {path}: {folder} is closed to them. Clone into /srv and use a Python outside it."
-                )
-    return None
+def lock_of(run: Path) -> Path:
+    """The file that a class with this folder holds while it is open."""
+    return Path(f"/run/{accounts.MARK}{str(run).replace('/', '-')}.lock")
 
 
-def account(name: str) -> pwd.struct_passwd:
-    """The system user of that name, made if it is not there. Raises ValueError if it is somebody else's."""
+def alone(run: Path) -> None:
+    """From now on this class has the folder, until it ends. Raises ValueError if another has it."""
     try:
-        found = pwd.getpwnam(name)
-    except KeyError:
-        subprocess.run(
-            ["useradd", "--create-home", "--user-group", "--comment", MARK, "--shell", "/usr/sbin/nologin", name], check=True
-        )
-        found = pwd.getpwnam(name)
-    if found.pw_gecos != MARK:
-        raise ValueError(f"There is a user {name} that no class made. Choose another --prefix.")
-    os.chmod(found.pw_dir, 0o700)
-    return found
+        fcntl.flock(os.open(lock_of(run), os.O_CREAT | os.O_RDWR, 0o600), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f"A class is open in {run}. End it first, or choose another --run.") from None
 
 
-def give_lessons(to: pwd.struct_passwd) -> None:
-    """A copy of the lessons in the learner's home, trusted; one that is there already stays as it is."""
+def groups_of(run: Path) -> Groups:
+    """The control groups of the class that is, or was, open here."""
+    return Groups(json.loads((run / "room.json").read_text())["groups"] if (run / "room.json").exists() else {})
+
+
+def end(run: Path) -> None:
+    """Ends what learners still run, every token and session. Raises ValueError if a process can not be ended."""
+    groups = groups_of(run)
+    left = [name for name, uid in accounts.of_class(run).items() if not groups.end(name, uid)]
+    shutil.rmtree(run / "hub", ignore_errors=True)
+    checks.refuse(left, f"Still at work: {', '.join(left)}.")
+
+
+def prepare(chosen: argparse.Namespace, names: list[str]) -> dict[str, object]:
+    """Lessons, users, homes and keys, as far as they are not there yet; what the hub has to know."""
+    run, label = chosen.run, f"{accounts.MARK}.{chosen.prefix}"
+    for folder, mode in ((run, 0o711), (run / "homes", 0o711), (run / "images", 0o700), (run / "hub", 0o700)):
+        folder.mkdir(mode=mode, exist_ok=True)
+        folder.chmod(mode)
+    shutil.rmtree(run / "lessons", ignore_errors=True)
     for name in ("notebooks", "docs"):
-        target = Path(to.pw_dir) / name
-        if not target.exists():
-            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-            subprocess.run(["chown", "-R", f"{to.pw_uid}:{to.pw_gid}", str(target)], check=True)
-    books = [str(path) for path in (Path(to.pw_dir) / "notebooks").rglob("*.ipynb")]
-    subprocess.run(
-        [str(Path(sys.executable).parent / "jupyter"), "trust", *books],
-        check=True,
-        user=to.pw_uid,
-        group=to.pw_gid,
-        extra_groups=[],
-        cwd=to.pw_dir,
-        stdout=subprocess.DEVNULL,
-        env={"HOME": to.pw_dir, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-    )
+        shutil.copytree(checks.ROOT / name, run / "lessons" / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    subprocess.run(["chmod", "-R", "a+rX,go-w", str(run / "lessons")], check=True)
+    ids = accounts.new_ids()
+    for name in names:
+        accounts.make(name, run, ids, None if chosen.no_limits else chosen.disk)
+    host, scheme = chosen.domain or "class.localhost", "https" if chosen.domain else "http"
+    port = "" if chosen.behind_tls or (scheme, chosen.port) == ("https", 443) else f":{chosen.port}"
+    room = {which: getattr(chosen, which) for which in (*checks.RANGES, "bind")}
+    room |= {"run": str(run), "label": label, "url": f"{scheme}://{host}{port}", "proxy": str(checks.PROXY), "learners": names}
+    room |= {"cert": str(chosen.cert or ""), "key": str(chosen.key or ""), "limits": not chosen.no_limits}
+    room["groups"] = {} if chosen.no_limits else Groups.of_this_machine(label).places
+    (run / "room.json").write_text(json.dumps(room))
+    for name, key in accounts.give_keys(names, run / "keys.json", again=False).items():
+        print(f"{name}  {key}")
+    print(f"{len(names)} learners; new keys are above, and shown only now.\n{room['url']}", flush=True)
+    return room
 
 
-def remove(names: list[str]) -> list[str]:
-    """Deletes the learners of a class that has ended, with their files; other users stay. Returns those still at work."""
-    there = [name for name in names if any(user.pw_name == name and user.pw_gecos == MARK for user in pwd.getpwall())]
-    return [name for name in there if subprocess.run(["userdel", "--remove", name], stderr=subprocess.DEVNULL).returncode]
+def hold(chosen: argparse.Namespace, room: dict[str, object]) -> None:
+    """Runs the hub until it ends, by Control-C, a signal or itself, and then ends all that is left of the class."""
+    bin_folder = Path(sys.executable).parent
+    command = ["setpriv", "--pdeathsig=TERM", str(bin_folder / "jupyterhub"), "--config"]
+    with open(chosen.run / "hub.log", "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
+        hub = subprocess.Popen(
+            [*command, str(Path(__file__).with_name("jupyterhub_config.py"))],
+            cwd=chosen.run / "hub",
+            env=os.environ | {"CLASS_ROOM": json.dumps(room)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(kind, lambda *_: hub.terminate())
+    code = hub.wait()
+    end(chosen.run)
+    checks.refuse(code, f"The hub ended by itself, with {code}; {chosen.run}/hub.log has its last words.")
+
+
+def status(groups: Groups, learners: dict[str, int]) -> None:
+    """A line for each learner who is in: processes, memory, and the cores kept busy in the last second."""
+    before = {name: groups.use(name)[1] for name in learners}
+    time.sleep(1)
+    print(f"{'learner':22}{'processes':>10}{'memory':>10}{'cores':>8}")
+    for name, uid in learners.items():
+        if count := len(groups.processes(name, uid)):
+            memory, seconds = groups.use(name)
+            print(f"{name:22}{count:10}{memory >> 20:7} MB{max(seconds - before[name], 0):8.2f}")
+
+
+def manage(chosen: argparse.Namespace) -> None:
+    """Looks at a class, ends a learner's server, or gives a new key, which ends the server too."""
+    run, name, learners = chosen.run, chosen.stop or chosen.new_key, accounts.of_class(chosen.run)
+    known = name in (None, *learners) or (chosen.stop and name == "all")
+    checks.refuse(not learners or not known, f"There is no {name or 'class'} in {run}.")
+    groups = groups_of(run)
+    if chosen.status:
+        status(groups, learners)
+    if chosen.new_key:
+        print(f"{name}  {accounts.give_keys([name], run / 'keys.json')[name]}")
+    left = [one for one, uid in learners.items() if name in (one, "all") and not groups.end(one, uid)]
+    checks.refuse(left, f"Still at work: {', '.join(left)}.")
+
+
+def act(chosen: argparse.Namespace) -> None:
+    """Does what is asked."""
+    names = [f"{chosen.prefix}{k:02d}" for k in range(1, chosen.users + 1)]
+    checks.folder(chosen.run, chosen.prefix)
+    if chosen.status or chosen.stop or chosen.new_key:
+        return manage(chosen)
+    if not chosen.remove:
+        checks.room(chosen)
+    alone(chosen.run)
+    end(chosen.run)
+    if chosen.remove:
+        for name in accounts.of_class(chosen.run):
+            accounts.remove(name, chosen.run)
+        lock_of(chosen.run).unlink()
+        return shutil.rmtree(chosen.run, ignore_errors=True)
+    checks.machine(chosen, names)
+    hold(chosen, prepare(chosen, names))
 
 
 def main(arguments: list[str]) -> int:
-    """Opens the class and stays until it is ended by Control-C or a signal."""
-    chosen = options(arguments)
-    wrong = refusal(chosen)
-    if wrong:
-        print(wrong, file=sys.stderr)
-        return 1
-    names = [f"{chosen.prefix}{k:02d}" for k in range(1, chosen.users + 1)]
-    if chosen.remove:
-        left = remove(names)
-        if left:
-            print(f"Still at work: {', '.join(left)}. End the class first.", file=sys.stderr)
-        return 1 if left else 0
-    chosen.run.mkdir(parents=True, exist_ok=True)
-    chosen.run.chmod(0o700)
-    keys = []
-    for name in names:
-        give_lessons(account(name))
-        keys.append(f"{name}  {key_of(os.environ['CLASS_PASSWORD'], name)}\n")
-    sheet = chosen.run / "keys.txt"
-    sheet.touch(mode=0o600)
-    sheet.write_text("".join(keys), encoding="utf-8")
-    print(f"{len(names)} learners; their names and keys are in {sheet}.\nhttp://{chosen.bind}:{chosen.port}", flush=True)
-    os.environ.update(
-        CLASS_RUN=str(chosen.run),
-        CLASS_LEARNERS=" ".join(names),
-        CLASS_URL=f"http://{chosen.bind}:{chosen.port}",
-        CLASS_HUB_PORT=str(chosen.port + 1),
-        CLASS_PROXY_PORT=str(chosen.port + 2),
-        CLASS_MEMORY_MB=str(chosen.memory),
-        CLASS_CORES=str(chosen.cores),
-        CLASS_THREADS=str(chosen.threads),
-        CLASS_IDLE_SECONDS=str(chosen.idle),
-    )
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.chdir(chosen.run)
-    hub = Path(sys.executable).parent / "jupyterhub"
-    os.execv(hub, [str(hub), "--config", str(Path(__file__).with_name("jupyterhub_config.py"))])
+    """Opens the class and stays until it is ended by Control-C or a signal, or does what else is asked; 1 if it can not."""
+    os.umask(0o077)
+    try:
+        act(options(arguments))
+    except ValueError as refused:
+        print(refused, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("Stopped before the class was open; the next start goes on from here.", file=sys.stderr)
+    else:
+        return 0
+    return 1
 
 
 if __name__ == "__main__":

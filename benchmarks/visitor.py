@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import time
 import uuid
 from types import TracebackType
@@ -13,12 +14,24 @@ from typing import Any
 import aiohttp
 
 
+class Loopback(aiohttp.abc.AbstractResolver):
+    """Finds every name on this machine, as browsers do with names below `localhost`."""
+
+    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[dict[str, Any]]:
+        """This machine, whatever the name."""
+        return [{"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}]
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
 class Visitor:
     """One learner's session at a hub; use it as an async context."""
 
     def __init__(self, hub: str, name: str, key: str) -> None:
         self.hub, self.name, self.key = hub, name, key
-        self.web = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+        jar, connector = aiohttp.CookieJar(unsafe=True), aiohttp.TCPConnector(resolver=Loopback(), ssl=False)
+        self.web = aiohttp.ClientSession(cookie_jar=jar, connector=connector)
         self.kernel: aiohttp.ClientWebSocketResponse | None = None
         self.opened: dict[str, dict[str, Any]] = {}
 
@@ -30,6 +43,10 @@ class Visitor:
             await self.kernel.close()
         await self.web.close()
 
+    def server(self, user: str | None = None) -> str:
+        """The address of a learner's server, this one's own if `user` is not given; below a name of its own."""
+        return f"{self.hub.replace('//', f'//{user or self.name}.')}/user/{user or self.name}"
+
     async def log_in(self, patience: float = 180) -> None:
         """Gives name and key, and waits until the learner's server answers. Raises PermissionError if they are refused."""
         async with self.web.get(f"{self.hub}/hub/login") as page:
@@ -40,9 +57,12 @@ class Visitor:
                 raise PermissionError(f"{self.name} was not let in")
         end = time.monotonic() + patience
         while time.monotonic() < end:
-            async with self.web.get(f"{self.hub}/user/{self.name}/lab") as page:
+            async with self.web.get(f"{self.server()}/lab") as page:
                 await page.read()
-            async with self.web.get(f"{self.hub}/user/{self.name}/api/status") as answer:
+            if page.status == 424:
+                async with self.web.get(f"{self.hub}/hub/spawn") as page:
+                    await page.read()
+            async with self.web.get(f"{self.server()}/api/status") as answer:
                 if answer.status == 200 and answer.content_type == "application/json":
                     return
             await asyncio.sleep(0.3)
@@ -50,7 +70,7 @@ class Visitor:
 
     async def call(self, method: str, address: str, user: str | None = None, **body: Any) -> tuple[int, Any]:
         """Status and JSON of a call to a learner's server, this one's own if `user` is not given."""
-        base = f"{self.hub}/user/{user or self.name}"
+        base = self.server(user)
         tokens = [
             cookie.value
             for cookie in self.web.cookie_jar
@@ -68,7 +88,7 @@ class Visitor:
         )
         if status != 201:
             raise RuntimeError(f"no kernel: {status} {session}")
-        url = f"{self.hub}/user/{self.name}/api/kernels/{session['kernel']['id']}/channels"
+        url = f"{self.server()}/api/kernels/{session['kernel']['id']}/channels"
         self.kernel = await self.web.ws_connect(url, max_msg_size=0)
 
     async def send(self, kind: str, content: dict[str, Any]) -> str:

@@ -1,14 +1,13 @@
 """N learners at once on this machine: log in, open lesson 03, run all, move a slider. Prints a table for deploy/README.md.
 
-`python deploy/measure.py 1 5 10 20`, as root. Learners come without browsers, so that only the class is measured.
+`python -m benchmarks.room 1 5 10 20`, as root. Learners come without browsers, so that only the class is measured.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -20,8 +19,9 @@ from pathlib import Path
 import psutil
 from tqdm import tqdm
 
-from visitor import Visitor
+from benchmarks.visitor import Visitor
 
+CLASSROOM = Path(__file__).resolve().parents[1] / "deploy" / "classroom.py"
 PREFIX, LESSON = "measured", "03_inside_the_optimizer"
 
 
@@ -29,60 +29,59 @@ class OpenClass:
     """A class of so many learners on loopback, ended and removed when the context is left."""
 
     def __init__(self, users: int, prefix: str, port: int, *more: str) -> None:
-        self.users, self.prefix, self.hub = users, prefix, f"http://127.0.0.1:{port}"
-        self.folder = tempfile.TemporaryDirectory(prefix="class-", dir="/var/tmp")
-        self.run = Path(self.folder.name) / "run"
-        self.command = [
-            sys.executable,
-            str(Path(__file__).with_name("classroom.py")),
-            f"--users={users}",
-            f"--prefix={prefix}",
-            f"--port={port}",
-            f"--run={self.run}",
-            *more,
-        ]
-        self.environment = {**os.environ, "CLASS_PASSWORD": secrets.token_hex(12)}
+        scheme = "https" if any(word.startswith("--cert") for word in more) else "http"
+        self.users, self.prefix, self.port, self.hub = users, prefix, port, f"{scheme}://class.localhost:{port}"
+        self.folder = tempfile.TemporaryDirectory(prefix="class-", dir="/var/lib")
+        Path(self.folder.name).chmod(0o711)
+        self.run, self.output = Path(self.folder.name) / "run", Path(self.folder.name) / "output"
+        self.command = [sys.executable, str(CLASSROOM), f"--prefix={prefix}", f"--run={self.run}"]
+        self.start = [*self.command, f"--users={users}", f"--port={port}", *more]
+        self.stdin = subprocess.DEVNULL
+        self.keys: dict[str, str] = {}
 
-    def __enter__(self) -> OpenClass:
-        with open(Path(self.folder.name) / "log", "w") as log:
-            self.process = subprocess.Popen(self.command, env=self.environment, stdout=log, stderr=subprocess.STDOUT)
+    def open(self) -> OpenClass:
+        """Starts the class, and waits until it answers."""
+        with open(self.output, "w") as output:
+            self.process = subprocess.Popen(self.start, stdin=self.stdin, stdout=output, stderr=subprocess.STDOUT)
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
         end = time.monotonic() + 180
         while time.monotonic() < end and self.process.poll() is None:
             try:
-                urllib.request.urlopen(f"{self.hub}/hub/health", timeout=2)
+                urllib.request.urlopen(
+                    f"{self.hub.replace('class.localhost', '127.0.0.1')}/hub/health", timeout=2, context=trusting
+                )
                 break
             except OSError:
                 time.sleep(0.3)
         else:
-            said = self.log()[-3000:]
+            said = self.output.read_text() + self.log()[-3000:]
             self.__exit__()
             raise RuntimeError(said)
-        self.keys = dict(line.split() for line in (self.run / "keys.txt").read_text().splitlines())
+        lines = [line.split() for line in self.output.read_text().splitlines() if line.startswith(self.prefix)]
+        self.keys |= dict(lines)
         return self
+
+    __enter__ = open
 
     def log(self) -> str:
         """What the hub has said so far."""
-        return (Path(self.folder.name) / "log").read_text()
+        return (self.run / "hub.log").read_text() if (self.run / "hub.log").exists() else ""
 
     def visitor(self, number: int) -> Visitor:
         """Learner `number`, from 1."""
         name = f"{self.prefix}{number:02d}"
         return Visitor(self.hub, name, self.keys[name])
 
-    def __exit__(self, *error: object) -> None:
-        below = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
+    def end(self) -> None:
+        """Ends the class as Control-C does; `left` is what its learners still run then."""
         self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            for process in [*below, self.process]:
-                process.kill()
-            self.process.wait()
-        self.left = [one for one in processes(self.prefix) if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
-        for process in self.left:
-            with suppress(psutil.Error):
-                process.kill()
-        subprocess.run([*self.command, "--remove"], env=self.environment, check=True)
+        self.process.wait()
+        self.left = processes(self.prefix)
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+        subprocess.run([*self.command, "--remove"], check=True)
         self.folder.cleanup()
 
 
