@@ -9,7 +9,7 @@ BIND ?= 127.0.0.1
 CLASS_PORT ?= 8000
 PROXY := deploy/proxy/node_modules/.package-lock.json
 CLASS_OPTIONS = --bind=$(BIND) --port=$(CLASS_PORT) $(if $(DOMAIN),--domain=$(DOMAIN)) $(if $(CERT),--cert=$(CERT)) \
-    $(if $(KEY),--key=$(KEY)) $(if $(BEHIND_TLS),--behind-tls=$(BEHIND_TLS))
+    $(if $(KEY),--key=$(KEY)) $(if $(BEHIND_TLS),--behind-tls=$(BEHIND_TLS)) $(if $(filter yes,$(PROGRESS)),--progress)
 CLASS_DOES = $(if $(filter yes,$(STATUS)),--status,$(if $(STOP),--stop=$(STOP),$(if $(NEW_KEY),--new-key=$(NEW_KEY),$(if \
     $(filter yes,$(REMOVE)),--remove,--users=$(USERS) $(CLASS_OPTIONS)))))
 BIN := $(VENV)/bin

@@ -16,7 +16,8 @@ from limits import Groups
 
 ROOT = Path(__file__).resolve().parents[1]
 PROXY = Path(__file__).parent / "proxy/node_modules/configurable-http-proxy/bin/configurable-http-proxy"
-OWN = {"hub", "hub.log", "homes", "images", "keys.json", "lessons", "room.json"}
+OWN = {"hub", "hub.log", "homes", "images", "keys.json", "lessons", "progress.json", "progress.sock", "room.json"}
+OWN_TO_EACH = ("/tmp", "/var/tmp", "/dev/shm")
 RANGES = {
     "users": (1, 300, 0, "number of learners"),
     "port": (1, 65_533, 8000, "port; the two after it are used inside"),
@@ -68,6 +69,9 @@ def room(chosen: argparse.Namespace) -> None:
 
 def machine(chosen: argparse.Namespace, names: list[str]) -> None:
     """What the class needs of this machine."""
+    for path in (ROOT, Path(sys.prefix)):
+        hidden = [place for place in OWN_TO_EACH if path.is_relative_to(place) and not chosen.no_limits]
+        refuse(hidden, f"Learners can not reach {path}: each has another {''.join(hidden)}. Clone into /srv.")
     for path in (Path(sys.executable).resolve(), ROOT / "notebooks", chosen.run.parent):
         for above in filter(Path.exists, (path, *path.parents)):
             way = f"Learners can not reach {path}: {above} is closed to them. Clone into /srv, use a Python outside it."

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import accounts
 import checks
+import progress
 from limits import Groups
 
 
@@ -38,6 +39,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--key", type=absolute, help="its private key")
     parser.add_argument("--behind-tls", default="", help="name of the proxy with TLS that stands in front instead")
     parser.add_argument("--run", type=absolute, default=Path("/var/lib") / accounts.MARK, help="the class's own folder")
+    parser.add_argument("--progress", action="store_true", help="see which exercises are tried and right; learners are told")
     parser.add_argument("--no-limits", action="store_true", help="trust the learners: no control groups, no namespaces")
     does = parser.add_mutually_exclusive_group()
     does.add_argument("--status", action="store_true", help="who is in, and what each takes")
@@ -91,6 +93,7 @@ def prepare(chosen: argparse.Namespace, names: list[str]) -> dict[str, object]:
     room = {which: getattr(chosen, which) for which in (*checks.RANGES, "bind")}
     room |= {"run": str(run), "label": label, "url": f"{scheme}://{host}{port}", "proxy": str(checks.PROXY), "learners": names}
     room |= {"cert": str(chosen.cert or ""), "key": str(chosen.key or ""), "limits": not chosen.no_limits}
+    room["progress"] = str(run / "progress.sock") if chosen.progress else ""
     room["groups"] = {} if chosen.no_limits else Groups.of_this_machine(label).places
     (run / "room.json").write_text(json.dumps(room))
     for name, key in accounts.give_keys(names, run / "keys.json", again=False).items():
@@ -102,6 +105,8 @@ def prepare(chosen: argparse.Namespace, names: list[str]) -> dict[str, object]:
 def hold(chosen: argparse.Namespace, room: dict[str, object]) -> None:
     """Runs the hub until it ends, by Control-C, a signal or itself, and then ends all that is left of the class."""
     bin_folder = Path(sys.executable).parent
+    if chosen.progress:
+        progress.listen(chosen.run, accounts.of_class(chosen.run))
     command = ["setpriv", "--pdeathsig=TERM", str(bin_folder / "jupyterhub"), "--config"]
     with open(chosen.run / "hub.log", "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
         hub = subprocess.Popen(
@@ -139,6 +144,7 @@ def manage(chosen: argparse.Namespace) -> None:
     groups = groups_of(run)
     if chosen.status:
         status(groups, learners)
+        print("\n".join(progress.table(run)), flush=True)
     if chosen.new_key:
         print(f"{name}  {accounts.give_keys([name], run / 'keys.json')[name]}")
     left = [one for one, uid in learners.items() if name in (one, "all") and not groups.end(one, uid)]

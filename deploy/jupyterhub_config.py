@@ -58,6 +58,7 @@ c.Spawner.environment = {
     "PATH": f"{bin_folder}:/usr/bin:/bin",
     "OMP_NUM_THREADS": str(room["threads"]),
     "PYTHONNOUSERSITE": "1",
+    "CLASS_PROGRESS": room["progress"],
 }
 c.Spawner.poll_interval = 2
 c.Spawner.start_timeout = c.Spawner.http_timeout = 300

@@ -58,7 +58,7 @@ def room(reachable):
     if not checks.PROXY.exists():
         pytest.skip("the class's proxy is not installed: npm ci --prefix deploy/proxy")
     instructor, terminal = os.openpty()
-    opened = OpenClass(USERS, PREFIX, 18200, "--memory=1200", "--cores=0.8", "--disk=64")
+    opened = OpenClass(USERS, PREFIX, 18200, "--memory=1200", "--cores=0.8", "--disk=64", "--progress")
     opened.stdin = terminal
     with opened:
         yield opened

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import DEPLOY, ONE, ROOT, THREE, TWO, hub_of, play
+from conftest import DEPLOY, ONE, ROOT, THREE, TWO, a_visitor, classroom, hub_of, play
 from patience import patient, until
 
 
@@ -53,6 +53,31 @@ def test_a_flood_of_wrong_keys_is_slowed_and_keeps_nobody_out(room):
             assert await guess({"password": "x"}) == 400 and await guess({}) == 400 and await guess({"username": ONE}) == 403
 
     play(story())
+
+
+TRIES = """
+import os, socket
+from helpers.exercises import lesson_02
+exercise = next(value for value in vars(lesson_02).values() if getattr(value, "name", "") == "Numbers and bytes")
+shown = exercise.check(...).still.alt, [child.value for child in exercise.check((1, 2)).children if hasattr(child, "value")]
+line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+hand = "The forward pass by hand"
+for words in (f"right {hand}", f"wrong {hand}", "right \\x1b[2J", "grand Numbers and bytes", ""):
+    line.sendto(words.encode(), os.environ["CLASS_PROGRESS"])
+print(shown)
+"""
+
+
+def test_how_far_a_learner_is_is_seen_if_the_instructor_asked_for_it_and_the_learner_is_told(room):
+    async def story():
+        two = await a_visitor(room, 2)
+        assert "Your teacher sees that you tried this" in await two.run(TRIES)
+        await two.__aexit__(None, None, None)
+
+    play(story())
+    said = until(lambda: (words := classroom(f"--run={room.run}", "--status").stdout).count("of") == 2 and words)
+    assert said.splitlines()[-1].split() == [TWO, "01:", "1", "of", "1", "02:", "0", "of", "1"]
+    assert "\x1b" not in (room.run / "progress.json").read_text()
 
 
 def test_idle_servers_are_ended(room):

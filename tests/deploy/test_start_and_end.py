@@ -9,12 +9,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
-from conftest import ONE, PREFIX, TWO, a_visitor, classroom, hub_of, play, uid
+from conftest import DEPLOY, ONE, PREFIX, TWO, a_visitor, classroom, hub_of, play, uid
 from patience import until
 
 NOWHERE = "--run=/var/lib/class-that-is-not"
@@ -47,6 +48,16 @@ def test_what_can_not_be_is_told_before_anything_changes(reachable, arguments, w
     done = classroom(NOWHERE, *arguments)
     assert done.returncode == 1 and done.stderr.startswith(words) and not done.stdout and "Traceback" not in done.stderr
     assert {user.pw_name for user in pwd.getpwall()} == before and not Path(NOWHERE.split("=")[1]).exists()
+
+
+def test_a_class_that_learners_would_not_see_is_told(tmp_path):
+    """Each learner has a /tmp of their own, so nothing of the class may lie in this one."""
+    copy = shutil.copytree(DEPLOY, tmp_path / "deploy", ignore=shutil.ignore_patterns("node_modules"))
+    command = [sys.executable, str(copy / "classroom.py"), NOWHERE, "--users=1", "--disk=32"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (
+        done.returncode == 1 and done.stderr == f"Learners can not reach {tmp_path}: each has another /tmp. Clone into /srv.\n"
+    )
 
 
 def test_a_port_in_use_is_told(reachable):
