@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 
@@ -54,6 +55,7 @@ class Words:
         """All that a text says."""
         return [self.token(word) for word in self.split(text)]
 
+    @cache
     def meant(self, word: str, typing: bool) -> str | None:
         """What a word means: itself, one that it begins, or the nearest that is spelt in almost the same way."""
         if self.token(word) in self.weights:

@@ -42,40 +42,10 @@ CASES = [
     for case in importlib.import_module(found.name).CASES
 ]
 EACH = [pytest.param(case, id=case.exercise.name) for case in CASES]
-RIGHT = [
-    pytest.param(case.exercise, answer, id=f"{case.exercise.name}: {k}")
-    for case in CASES
-    for k, answer in enumerate(case.right)
-]
-WRONG = [
-    pytest.param(case.exercise, answer, words, id=f"{case.exercise.name}: {words}")
-    for case in CASES
-    for answer, words in case.wrong
-]
 
 
 def test_every_exercise_has_one_table():
     assert sorted(case.exercise.name for case in CASES) == sorted(param.values[0].name for param in values(Exercise))
-
-
-@pytest.mark.parametrize("exercise, answer", RIGHT)
-def test_a_right_answer_is_right_in_every_style(exercise, answer):
-    verdict = exercise.judge(answer)
-    assert (verdict.state, verdict.message) == ("right", exercise.rule)
-
-
-@pytest.mark.parametrize("exercise, answer, words", WRONG)
-def test_a_wrong_answer_gets_its_own_message(exercise, answer, words):
-    verdict = exercise.judge(answer)
-    assert verdict.state == "wrong" and words in verdict.message
-    assert "\n" not in verdict.message and len(verdict.message) < 260
-
-
-@pytest.mark.parametrize("case", EACH)
-def test_a_table_is_long_enough_to_be_a_specification(case):
-    assert len({id(answer) for answer in case.right}) == len(case.right) >= 5
-    messages = {case.exercise.judge(answer).message for answer, _ in case.wrong}
-    assert len(messages) >= 5 and case.exercise.rule not in messages
 
 
 def around():
@@ -84,13 +54,22 @@ def around():
 
 
 @pytest.mark.parametrize("case", EACH)
-def test_judging_twice_says_the_same_and_leaves_the_notebook_as_it_was(case):
-    before = around()
-    answers = [*case.right, *(answer for answer, _ in case.wrong)]
-    first = [case.exercise.judge(answer) for answer in answers]
+def test_each_answer_gets_its_verdict_twice_and_the_notebook_stays_as_it_was(case):
+    """Right in every style, wrong in words of its own; the table is long enough to be a specification."""
+    before, judge = around(), case.exercise.judge
+    right, wrong = [judge(answer) for answer in case.right], [judge(answer) for answer, _ in case.wrong]
     assert around() == before
+    for k, verdict in enumerate(right):
+        assert (verdict.state, verdict.message) == ("right", case.exercise.rule), k
+    for verdict, (_, words) in zip(wrong, case.wrong, strict=True):
+        assert verdict.state == "wrong" and words in verdict.message, words
+        assert "\n" not in verdict.message and len(verdict.message) < 260, words
+    assert len({id(answer) for answer in case.right}) == len(case.right) >= 5
+    messages = {verdict.message for verdict in wrong}
+    assert len(messages) >= 5 and case.exercise.rule not in messages
     torch.manual_seed(1234)
-    assert [case.exercise.judge(answer) for answer in answers] == first
+    assert [judge(answer) for answer in case.right] == right
+    assert [judge(answer) for answer, _ in case.wrong] == wrong
 
 
 def test_a_check_has_defaults_of_its_own_and_gives_the_notebook_back_its_own(monkeypatch, tmp_path):
