@@ -32,6 +32,7 @@ NBVAL = [
 ]
 ALONE = "class"
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+KEPT = {"PYTHONDONTWRITEBYTECODE": ""}
 PRINTING, CHOOSING = threading.Lock(), threading.Lock()
 
 
@@ -81,7 +82,7 @@ def run(name: str, layer: Layer) -> tuple[str, int, float]:
         done = subprocess.run(
             [sys.executable, *call],
             cwd=ROOT,
-            env={**os.environ, **layer.environment},
+            env={**os.environ, **KEPT, **layer.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
