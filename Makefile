@@ -74,7 +74,7 @@ $(PROXY): deploy/proxy/package.json deploy/proxy/package-lock.json
 	npm ci --prefix deploy/proxy --no-audit --no-fund
 	touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.teach
+$(VENV)/.dev: requirements-dev.txt requirements-class.txt $(VENV)/.teach
 	$(PIP) install $(INDEX) -r requirements-dev.txt
 	touch $@
 
