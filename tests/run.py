@@ -16,13 +16,17 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "notebooks"))
 
+sys.path.insert(0, str(ROOT / "tests"))
+
 from beats import write_variants  # noqa: E402
+from warm import kernels  # noqa: E402
 
 PYTEST = ["-m", "pytest"]
 TWO = ["-n", "2", "--dist", "worksteal"]
@@ -38,11 +42,15 @@ PRINTING, CHOOSING = threading.Lock(), threading.Lock()
 
 @dataclass(frozen=True)
 class Layer:
-    """What Python is called with, one call after the other, and the environment on top of this one; whether it waits."""
+    """What Python is called with, one call after the other, and the environment on top of this one.
+
+    Whether it waits; whether it has run the same notebooks elsewhere too, so that its kernels may begin with torch imported.
+    """
 
     calls: Sequence[Sequence[str]]
     environment: dict[str, str] = field(default_factory=dict)
     waits: bool = False
+    warm: bool = False
 
 
 def layers(variants: Path) -> dict[str, Layer]:
@@ -55,11 +63,11 @@ def layers(variants: Path) -> dict[str, Layer]:
         "unit": Layer([[*PYTEST, "tests/unit", "tests/exercises", "tests/notebooks", *TWO]], ONE_THREAD),
         "notebooks": Layer([[*PYTEST, "notebooks", *NBVAL]]),
         "notebooks, every beat twice, on the plainest CPU kernels": Layer(
-            [[*PYTEST, str(variants), *NBVAL, *outside]], plainest
+            [[*PYTEST, str(variants), *NBVAL, *outside]], plainest, warm=True
         ),
         "faults": Layer([[*PYTEST, "tests/faults", *TWO]]),
-        "site and slides": Layer([[*PYTEST, "tests/publish", *TWO]], ONE_THREAD),
-        "browser": Layer([[*PYTEST, "tests/browser"]], waits=True),
+        "site and slides": Layer([[*PYTEST, "tests/publish", *TWO]], ONE_THREAD, warm=True),
+        "browser": Layer([[*PYTEST, "tests/browser"]], waits=True, warm=True),
         "front door": Layer([[*PYTEST, "tests/front_door"]], waits=True),
         "class": Layer([[*PYTEST, "tests/deploy"]], waits=True),
         "real files": Layer([[*PYTEST, "tests/real"]], waits=True),
@@ -78,17 +86,14 @@ def quick(variants: Path) -> dict[str, Layer]:
 def run(name: str, layer: Layer) -> tuple[str, int, float]:
     """Runs one layer and prints what it said, whole; its name, the first code that is not 0, and the seconds."""
     start, said, codes = time.monotonic(), "", []
-    for call in layer.calls:
-        done = subprocess.run(
-            [sys.executable, *call],
-            cwd=ROOT,
-            env={**os.environ, **KEPT, **layer.environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        said += done.stdout
-        codes.append(done.returncode)
+    own = {**os.environ, **KEPT, **layer.environment}
+    with tempfile.TemporaryDirectory() as folder, kernels(Path(folder), own) if layer.warm else nullcontext(own) as environment:
+        for call in layer.calls:
+            done = subprocess.run(
+                [sys.executable, *call], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            said += done.stdout
+            codes.append(done.returncode)
     with PRINTING:
         print(f"\n== {name}\n{said}", flush=True)
     return name, next(filter(None, codes), 0), time.monotonic() - start
