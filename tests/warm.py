@@ -96,24 +96,24 @@ def fork(client: socket.socket, listener: socket.socket) -> int:
     os.chdir(wanted["folder"])
     os.environ.clear()
     os.environ.update(wanted["environment"])
-    sys.argv = ["ipykernel_launcher", "-f", wanted["file"]]
+    sys.argv = ["ipykernel_launcher", "-f", *wanted["arguments"]]
     try:
         launch_new_instance()
     finally:
         os._exit(0)
 
 
-def stand_in(place: str, file: str) -> int:
+def stand_in(place: str, *arguments: str) -> int:
     """What Jupyter takes for its kernel: passes signals on, and ends as the kernel ends."""
     line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     line.connect(place)
     for number in SIGNALS:
         signal.signal(number, lambda number, _: line.send(str(number).encode()))
-    told = json.dumps({"folder": os.getcwd(), "environment": dict(os.environ), "file": file}).encode()
+    told = json.dumps({"folder": os.getcwd(), "environment": dict(os.environ), "arguments": arguments}).encode()
     socket.send_fds(line, [told], [0, 1, 2])
     code = int(line.recv(16) or 1)
     return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":
-    sys.exit(stand_in(*sys.argv[1:]) if len(sys.argv) == 3 else serve(sys.argv[1]))
+    sys.exit(stand_in(*sys.argv[1:]) if len(sys.argv) > 2 else serve(sys.argv[1]))
