@@ -1,7 +1,6 @@
 """Runs every test, layer by layer, and says at the end what passed. `make test` calls it.
 
-Two layers run at a time: one that computes beside one that mostly waits for a server or a browser, as long as there are both;
-the class has the machine to itself.
+Two layers run at a time: one that computes beside one that mostly waits for a server or a browser, as long as there are both.
 With names as arguments only those layers run: `python tests/run.py browser class`. `make check` runs `quick`: what a small
 change needs.
 """
@@ -34,7 +33,6 @@ NBVAL = [
     *("--nbval", "--nbval-cell-timeout=3600", "--nbval-kernel-startup-timeout=600"),
     *("-n", "2", "--dist", "loadscope", "-p", "no:cacheprovider"),
 ]
-ALONE = "class"
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 KEPT = {"PYTHONDONTWRITEBYTECODE": ""}
 PRINTING, CHOOSING = threading.Lock(), threading.Lock()
@@ -75,11 +73,12 @@ def layers(variants: Path) -> dict[str, Layer]:
 
 
 def quick(variants: Path) -> dict[str, Layer]:
-    """The layers of `make check`: no notebook but those that differ from the last commit."""
+    """The layers of `make check`: no notebook but those that differ from the last commit, no unit test that is `long`."""
     asked = ("git", "status", "--porcelain", "--no-renames", "-z", "--untracked-files=all", "notebooks")
     told = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     changed = [line[3:] for line in told if line.endswith(".ipynb") and (ROOT / line[3:]).is_file()]
     chosen = {name: layer for name, layer in layers(variants).items() if name in ("lint and types", "unit")}
+    chosen["unit"] = Layer([[*chosen["unit"].calls[0], "-m", "not long"]], ONE_THREAD)
     return chosen | ({"changed notebooks": Layer([[*PYTEST, *changed, *NBVAL]])} if changed else {})
 
 
@@ -114,7 +113,7 @@ def main(wanted: list[str]) -> int:
         write_variants(ROOT / "notebooks", Path(folder))
         known = quick(Path(folder)) if wanted == ["quick"] else layers(Path(folder))
         chosen = known if wanted == ["quick"] else {name: known[name] for name in wanted or known}
-        left = [item for item in chosen.items() if item[0] != ALONE]
+        left = [*chosen.items()]
 
         def lane(waits: bool) -> list[tuple[str, int, float]]:
             done = []
@@ -123,7 +122,6 @@ def main(wanted: list[str]) -> int:
             return done
 
         results = [result for both in lanes.map(lane, (False, True)) for result in both]
-        results += [run(ALONE, chosen[ALONE])] if ALONE in chosen else []
     for name, code, seconds in results:
         print(f"{'passed' if code == 0 else 'FAILED'}  {seconds:5.0f} s  {name}")
     return int(any(code for _, code, _ in results) or not results)

@@ -159,11 +159,13 @@ while True:
         )
         folder = groups(room).folders(TWO)["cpu"]
         assert int((folder / "cpu.cfs_quota_us").read_text()) == 80_000
+        (folder / "cpu.cfs_quota_us").write_text("5000")
 
         def throttled():
             return int(dict(line.split() for line in (folder / "cpu.stat").read_text().splitlines())["nr_throttled"]) > 3
 
         await asyncio.to_thread(until, throttled, (folder / "cpu.stat").read_text)
+        (folder / "cpu.cfs_quota_us").write_text("80000")
         for _ in range(5):
             assert await one.run("kept + 1") == "42"
         await two.run("[worker.kill() for worker in workers]")

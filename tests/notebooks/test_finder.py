@@ -88,6 +88,7 @@ def test_the_error_is_found_however_it_is_pasted(entry, main):  # noqa: F811
         assert found[:1] == [entry.told["address"]], (where, found, text[-600:])
 
 
+@pytest.mark.long
 def test_errors_that_have_nothing_to_do_with_it_find_nothing(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py"])
     found = {}

@@ -411,6 +411,7 @@ def test_what_can_run_code_is_never_opened(tmp_path):
     assert not marker.exists()
 
 
+@pytest.mark.long
 def test_the_hostile_corpus_is_refused_and_gets_no_code_that_runs_it(tmp_path):
     marker = tmp_path / "marker"
     for name, path in corpus.hostile(tmp_path, marker).items():

@@ -54,6 +54,7 @@ def test_swapped_layers_of_one_shape_are_told_by_their_outputs_alone():
     assert torch.equal(model.head.weight, state["module.net.fc1.weight"])
 
 
+@pytest.mark.long
 def test_a_run_killed_anywhere_is_the_same_run(tmp_path):
     runs = scenes.Killed(SCRIPT, tmp_path, steps=24)
     for at in (3, 5, 16, 23):
@@ -61,6 +62,7 @@ def test_a_run_killed_anywhere_is_the_same_run(tmp_path):
         assert picture.alt.count("bit for bit the same") == 6 and "another run" not in picture.alt, at
 
 
+@pytest.mark.long
 def test_a_run_that_forgets_is_another_run(tmp_path):
     forgetful = tmp_path / "train.py"
     source = SCRIPT.read_text()

@@ -6,6 +6,7 @@ from helpers import scenes
 from helpers.scenes.refactor import Change
 
 
+@pytest.mark.long
 def test_every_change_was_run_in_both_formats_and_its_outcome_follows_from_what_each_stores(tmp_path):
     outcomes = {(o.change, o.form): o for o in scenes.Project(tmp_path).run_all()}
     assert set(outcomes) == {(change, form) for change in scenes.CHANGES for form in scenes.FORMATS}
