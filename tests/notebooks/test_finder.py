@@ -75,7 +75,7 @@ def pasted(error):
     yield "after another error", EARLIER + in_frames(whole)
     yield "of a rank", "".join(f"[rank0]: {line}" for line in whole.splitlines(keepends=True))
     yield "of a logger", "".join(f"2026-01-31 10:00:00,123 ERROR {line}" for line in whole.splitlines(keepends=True))
-    coloured = VerboseTB(theme_name="linux").text(type(error), error, error.__traceback__)
+    coloured = VerboseTB(theme_name="linux", include_vars=False).text(type(error), error, error.__traceback__)
     yield "in a notebook", coloured
 
 
