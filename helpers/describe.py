@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from helpers import files, pickles
+from helpers import pickles
 
 PLAIN = (Tensor, nn.Parameter)
 BOOKKEEPING = (Number, str, bytes, Mapping, tuple, list, set, nn.Module, torch.optim.Optimizer, type(None))
@@ -169,19 +169,17 @@ def total_bytes(rows: list[Row]) -> int:
 
 
 def read_file(path: str | Path) -> Any:
-    """A checkpoint's contents with its tensors mapped from the file, not read; files older than torch 1.6 are read.
+    """A checkpoint's contents with its tensors mapped from the file, not read. Read are files older than torch 1.6.
 
     Raises ValueError, in one sentence, that says what lies there if it is no checkpoint of tensors.
     """
-    try:
-        with files.open_file(path) as file:
-            kind = pickles.safe_header(file, Path(path).name).kind
-    except OSError:
-        raise ValueError(files.read_header(path).words) from None
-    try:
-        return torch.load(path, mmap=kind == "torch", map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"{Path(path).name!r} is damaged or no checkpoint: {words_of(error)}.") from error
+    path = Path(path)
+    with pickles.opened(path) as (file, header):
+        mapped = header.kind == "torch" and path.suffix != ".safetensors"
+        try:
+            return torch.load(path if mapped else file, mmap=mapped, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise ValueError(f"{path.name!r} is damaged or no checkpoint: {words_of(error)}.") from error
 
 
 def require_state_dict(value: Any) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -125,28 +125,25 @@ def _permission(header: files.Header, file: BinaryIO, path: Path) -> list[Findin
         return []
     try:
         programs = pickles.programs(header, file)
-    except files.ZIP_ERRORS as error:
+    except Exception as error:
         why = "A file whose pickle cannot be followed is not opened."
         return [Finding(f"It is damaged or no checkpoint: {words_of(error)}.", why, level="bad")]
-    words = next(filter(None, map(pickles.refusal, programs)), None)
-    names = list(dict.fromkeys(name for program in programs for name in program.names))
-    if words is None:
-        return [Finding("It may be opened.", f"It asks for {len(names)} names, all of which weights_only=True allows.")]
-    asked = [name for name in names if not pickles.SAFE.fullmatch(name)]
-    return [_refused(path, words, asked)]
+    if refused := next(filter(None, map(pickles.refusal, programs)), None):
+        return [_refused(path, refused)]
+    count = len({name for program in programs for name in program.names})
+    return [Finding("It may be opened.", f"It asks for {count} names, all of which weights_only=True allows.")]
 
 
-def _refused(path: Path, words: str, asked: list[str]) -> Finding:
+def _refused(path: Path, refused: pickles.Refusal) -> Finding:
+    what, asked = f"It {refused.words}", refused.names
     why = f"It asks for {', '.join(asked[:MOST_NAMES])}{' and more' * (len(asked) > MOST_NAMES)}." if asked else ""
-    if "safe_globals" in words:
-        place = place_of("argparse-namespace" if "numpy" not in why else "numpy-scalar")
-        return Finding(f"It {words}", why, _allowing(path, asked), place, level="bad")
-    if words.startswith("calls"):
-        return Finding(f"It {words}", why, f"import torch\n\ncheckpoint = {_LOAD.format(str(path), '')}", "", "likely", "bad")
+    if refused.kind in ("numpy", "plain"):
+        place = place_of("argparse-namespace" if refused.kind == "plain" else "numpy-scalar")
+        return Finding(what, why, _allowing(path, asked), place, level="bad")
+    if refused.kind == "call":
+        return Finding(what, why, f"import torch\n\ncheckpoint = {_LOAD.format(str(path), '')}", "", "likely", "bad")
     if not asked or not all(_OF_A_MODEL.fullmatch(name) and name.split(".")[0] not in _PYTHONS for name in asked):
-        return Finding(
-            f"It {words}", f"{why} No weights need that: leave it closed.", "", place_of("blocked-module"), level="bad"
-        )
+        return Finding(what, f"{why} No weights need that: leave it closed.", "", place_of("blocked-module"), level="bad")
     code = f"""import torch
 
 whole = torch.load({str(path)!r}, map_location="cpu", weights_only=False)
@@ -154,10 +151,10 @@ whole = whole["model"] if isinstance(whole, dict) else whole
 state = whole.state_dict()
 torch.save(state, "state.pth")"""
     why += " That is a whole model, saved as a program. Only if you made the file yourself: run this where its classes are."
-    return Finding(f"It {words}", why, code, place_of("whole-model-in-the-file"), "likely", "bad")
+    return Finding(what, why, code, place_of("whole-model-in-the-file"), "likely", "bad")
 
 
-def _allowing(path: Path, asked: list[str]) -> str:
+def _allowing(path: Path, asked: Sequence[str]) -> str:
     modules, names = {"torch"}, []
     for name in asked:
         module = name.rpartition(".")[0]
@@ -181,7 +178,7 @@ def _devices(header: files.Header, file: BinaryIO) -> tuple[str, ...]:
     try:
         file.seek(0)
         pickled = pickles.program_of(header) if header.archive else file.read(MOST_PICKLE)
-    except files.ZIP_ERRORS:
+    except Exception:
         return ()
     return tuple(sorted({name.decode() for length, name in _DEVICE.findall(pickled) if ord(length) == len(name)}))
 
@@ -200,10 +197,7 @@ def _head(kind: str, path: Path) -> str:
 
 
 def _read(header: files.Header, path: Path) -> Any:
-    """The contents, mapped and not read. Of a large file from before torch 1.6, which cannot be mapped, shapes alone.
-
-    torch.load believes the ending .safetensors, so a file of torch's that is called so is opened here.
-    """
+    """The contents, mapped and not read. Of a large file from before torch 1.6, which cannot be mapped, shapes alone."""
     if header.kind == "old torch" and header.size > SMALL:
         return torch.load(path, map_location="meta", weights_only=True)
     if header.kind == "safetensors":
@@ -216,7 +210,4 @@ def _read(header: files.Header, path: Path) -> Any:
             raise ValueError(f"{len(away)} of its {len(names)} shards are not beside it, such as {away[0]!r}.")
         shards = [_read(files.read_header(path.with_name(name)), path.with_name(name)) for name in names]
         return {key: value for shard in shards for key, value in shard.items()}
-    if path.suffix == ".safetensors":
-        with files.open_file(path) as file:
-            return torch.load(file, map_location="cpu", weights_only=True)
     return read_file(path)
