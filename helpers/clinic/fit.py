@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from helpers.clinic.contents import Part
-from helpers.clinic.finding import Finding, place_of
+from helpers.clinic.finding import Finding, explained, place_of
 from helpers.compare import Pair, compare, same_storage
 
 Change = Callable[[str], str]
@@ -18,53 +18,43 @@ MOST_SHOWN, MOST_LISTED = 4, 60
 _PREFIXES = {"module.": "module-prefix-in-the-file", "_orig_mod.": "orig-mod-prefix", "_orig_mod.module.": "two-wrappers"}
 
 
-def best_of(states: list[Part], model: nn.Module | None) -> Part:
-    """The state dict that explains most of the model; an average only if nothing else fits at all."""
-    if model is None or len(states) == 1:
-        return states[0]
-    fits = {part.path: _matched(_pairs(part.value, model, True)) for part in states}
-    return max(states, key=lambda part: (fits[part.path] > 0, not part.averaged, fits[part.path]))
-
-
-def _pairs(state: Mapping[str, Any], model: nn.Module, explain: bool) -> list[Pair]:
-    return compare(state, model.state_dict(), values=False, explain=explain)
+def best_of(states: list[Part], model: nn.Module | None) -> tuple[Part | None, list[Pair]]:
+    """The state dict that explains most of the model, with the pairs; an average only if nothing else fits at all."""
+    if model is None or not states:
+        return (states[0] if states else None), []
+    compared = [(part, compare(part.value, model.state_dict(), values=False, explain=True)) for part in states]
+    return max(compared, key=lambda one: (_matched(one[1]) > 0, not one[0].averaged, _matched(one[1])))
 
 
 def _matched(pairs: list[Pair]) -> int:
     return sum(pair.relation in ("same", "rename") for pair in pairs)
 
 
-def fitting(part: Part, model: nn.Module, head: str) -> tuple[list[Finding], list[Pair]]:
-    """The findings, the first with the lines that load all that fits, and the pairs."""
-    pairs = _pairs(part.value, model, True)
+def fitting(part: Part, model: nn.Module, pairs: list[Pair], head: str) -> list[Finding]:
+    """What stands in the way, and at the end the lines that load all that fits."""
     unclear = [pair for pair in pairs if len(pair.candidates) > 1]
     if unclear:
         what = f"{len(unclear)} keys are ambiguous, such as {unclear[0].key!r}: {' or '.join(unclear[0].candidates[:3])}."
         why = "More than one mapping explains them equally, and a guess would load, wrong. Its old code alone tells which."
-        return [Finding(what, why, "", place_of("renamed-layers"), "cannot be told", "bad")], pairs
+        return [explained(what, why, "renamed-layers", sure="cannot be told")]
     renames, change, place = _change(pairs)
     moved = {change(key): value for key, value in part.value.items()}
-    plain = _pairs(moved, model, False)
+    plain = compare(moved, model.state_dict(), values=False)
     if not any(pair.relation == "same" or pair.word == "shape" for pair in plain):
-        what, why = (
-            "Nothing of it fits the model.",
-            "No key and no shape of the one explains the other: it is of another model.",
-        )
-        return [Finding(what, why, "", place_of("renamed-layers"), "likely", "bad")], pairs
+        why = "No key and no shape of the one explains the other: it is of another model."
+        return [explained("Nothing of it fits the model.", why, "renamed-layers", sure="likely")]
     why, sure = "One mapping explains them, and the lines below rename them.", "certain"
     if lone := [f"{pair.candidates[0]} for {pair.key}" for pair in pairs if pair.candidates]:
         why, sure = f"{lone[0]}: the shapes agree, but it may as well be another layer. Compare outputs.", "likely"
     found = [Finding("Its keys have other names.", why, "", place, sure, "look")] if renames else []
     ailments, cures = _ailments(moved, model, plain)
     lines = [f"{head}\nstate = checkpoint{part.access}", *renames, *cures, *_load(moved, model, plain, cures)]
-    fits = _matched(plain)
-    whole = fits == len(plain)
-    what = (
-        f"It fits: all {fits} keys have their place." if whole else f"It fits in part: {fits} of {len(plain)} keys as they are."
-    )
+    fits, count = _matched(plain), len(plain)
+    in_part = f"It fits in part: {fits} of {count} keys as they are."
+    what = f"It fits: all {fits} keys have their place." if fits == count else in_part
     why = "The names and shapes agree; whether the numbers are the right ones, outputs alone can tell."
     last = Finding(what, why, "\n".join(lines), "notebooks/06_when_keys_do_not_match.ipynb, 'Rename, load, verify'")
-    return [*found, *ailments, last], pairs
+    return [*found, *ailments, last]
 
 
 def _change(pairs: list[Pair]) -> tuple[list[str], Change, str]:
@@ -102,31 +92,20 @@ def _change(pairs: list[Pair]) -> tuple[list[str], Change, str]:
 def _ailments(state: dict[str, Any], model: nn.Module, pairs: list[Pair]) -> tuple[list[Finding], list[str]]:
     """What does not fit after renaming, each with its cause, and the lines that cure what can be cured."""
     own, found, cures = model.state_dict(), [], []
-    shapes = {
-        pair.key: (tuple(state[pair.key].shape), tuple(own[pair.key].shape))
-        for pair in pairs
-        if pair.word == "shape" and state[pair.key].numel()
-    }
+    reshaped = [pair.key for pair in pairs if pair.word == "shape" and state[pair.key].numel()]
+    shapes = {key: (tuple(state[key].shape), tuple(own[key].shape)) for key in reshaped}
     turned = [key for key, (one, other) in shapes.items() if len(one) == 2 and one == other[::-1]]
     grown = [key for key, (one, other) in shapes.items() if key not in turned and _grown(key, one, other, model, shapes)]
     resized = [key for key in shapes if key not in turned + grown]
     if turned:
-        last = {key.split(".")[-2] for key in turned if "." in key}
-        square = [
-            key for key, value in state.items() if _is_square(value) and key.split(".")[-2:-1] and key.split(".")[-2] in last
-        ]
+        last = [key.split(".")[-2:-1] for key in turned if "." in key]
+        square = [key for key, value in state.items() if _is_square(value) and key.split(".")[-2:-1] in last]
         why = "A layer with in × out weights, as GPT-2's Conv1D, became a Linear." + _squares(square)
         found.append(_list("transposed", turned, why, "transposed-weight", "likely"))
         cures.append(f"for key in {turned + square!r}:\n    state[key] = state[key].t()")
     if grown:
-        found.append(
-            _list(
-                "a grown vocabulary",
-                grown,
-                "The model has more rows; the new ones keep their first numbers.",
-                "larger-vocabulary",
-            )
-        )
+        why = "The model has more rows; the new ones keep their first numbers."
+        found.append(_list("a grown vocabulary", grown, why, "larger-vocabulary"))
         cures.append(
             f"own = model.state_dict()\nfor key in {grown!r}:\n    rows = own[key].clone()\n"
             "    rows[: len(state[key])] = state[key]\n    state[key] = rows"

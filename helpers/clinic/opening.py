@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import torch
 
 from helpers import files, pickles
-from helpers.clinic.finding import Finding, place_of
+from helpers.clinic.finding import Finding, explained, place_of
 from helpers.describe import read_file, size_name, words_of
 
 SMALL, MOST_NAMES, MOST_PICKLE = 64 << 20, 4, 1 << 22
@@ -36,6 +36,12 @@ _CODE = {
     "distributed": "from torch.distributed.checkpoint.format_utils import dcp_to_torch_save\n\n"
     "dcp_to_torch_save({!r}, 'whole.pth')",
     "npz": "import numpy\nimport torch\n\nstate = {{key: torch.from_numpy(value) for key, value in numpy.load({!r}).items()}}",
+}
+_ENDINGS = {
+    ".safetensors": ("safetensors", "cut safetensors"),
+    ".gguf": ("GGUF",),
+    ".npz": ("npz",),
+    ".json": ("index", "JSON"),
 }
 _LOAD = 'torch.load({!r}, map_location="cpu"{}, weights_only=True)'
 _FROM_FILE = "torch.load(file, map_location='cpu', weights_only=True)"
@@ -90,14 +96,8 @@ def _kind(header: files.Header, path: Path) -> Finding:
     level = "ok" if kind in TENSORS else "look" if kind in OTHER_TOOLS else "bad"
     place = place_of(_PLACES[kind]) if kind in _PLACES else ""
     ending = path.suffix.lower()
-    known = {
-        ".safetensors": ("safetensors", "cut safetensors"),
-        ".gguf": ("GGUF",),
-        ".npz": ("npz",),
-        ".json": ("index", "JSON"),
-    }
     why = f"The first bytes say so; {size_name(header.size)}."
-    if kind not in known.get(ending, (kind,)):
+    if kind not in _ENDINGS.get(ending, (kind,)):
         why += f" Its ending {ending} says something else, and is wrong."
     return Finding(header.words, why, _CODE.get(kind, "").format(str(path)), place, level=level)
 
@@ -105,7 +105,7 @@ def _kind(header: files.Header, path: Path) -> Finding:
 def _checksums(header: files.Header, verify: bool, report: Callable[[int], object]) -> list[Finding]:
     if header.archive is None or not header.checked:
         why = "Whether a bit has changed cannot be told; compare with a checksum that its maker gives."
-        carried = header.kind in TENSORS and header.kind != "index"
+        carried = header.kind in ("torch", "old torch", "safetensors")
         return [Finding("It carries no checksums.", why, sure="cannot be told")] if carried else []
     if header.size > SMALL and not verify:
         what = f"Its checksums were not looked at: it is larger than {size_name(SMALL)}."
@@ -114,9 +114,7 @@ def _checksums(header: files.Header, verify: bool, report: Callable[[int], objec
     if damaged is None:
         return [Finding("It is whole: every checksum holds.", "torch wrote one for each entry and does not look at it.")]
     what = f"It is damaged: the entry {damaged} is not what was saved."
-    return [
-        Finding(what, "Its checksum does not hold. Get the file again.", "", place_of("damaged-in-the-middle"), level="bad")
-    ]
+    return [explained(what, "Its checksum does not hold. Get the file again.", "damaged-in-the-middle")]
 
 
 def _permission(header: files.Header, file: BinaryIO, path: Path) -> list[Finding]:
@@ -138,12 +136,12 @@ def _refused(path: Path, refused: pickles.Refusal) -> Finding:
     what, asked = f"It {refused.words}", refused.names
     why = f"It asks for {', '.join(asked[:MOST_NAMES])}{' and more' * (len(asked) > MOST_NAMES)}." if asked else ""
     if refused.kind in ("numpy", "plain"):
-        place = place_of("argparse-namespace" if refused.kind == "plain" else "numpy-scalar")
-        return Finding(what, why, _allowing(path, asked), place, level="bad")
+        address = "argparse-namespace" if refused.kind == "plain" else "numpy-scalar"
+        return explained(what, why, address, _allowing(path, asked))
     if refused.kind == "call":
         return Finding(what, why, f"import torch\n\ncheckpoint = {_LOAD.format(str(path), '')}", "", "likely", "bad")
     if not asked or not all(_OF_A_MODEL.fullmatch(name) and name.split(".")[0] not in _PYTHONS for name in asked):
-        return Finding(what, f"{why} No weights need that: leave it closed.", "", place_of("blocked-module"), level="bad")
+        return explained(what, f"{why} No weights need that: leave it closed.", "blocked-module")
     code = f"""import torch
 
 whole = torch.load({str(path)!r}, map_location="cpu", weights_only=False)
@@ -151,24 +149,20 @@ whole = whole["model"] if isinstance(whole, dict) else whole
 state = whole.state_dict()
 torch.save(state, "state.pth")"""
     why += " That is a whole model, saved as a program. Only if you made the file yourself: run this where its classes are."
-    return Finding(what, why, code, place_of("whole-model-in-the-file"), "likely", "bad")
+    return explained(what, why, "whole-model-in-the-file", code, "likely")
 
 
 def _allowing(path: Path, asked: Sequence[str]) -> str:
-    modules, names = {"torch"}, []
+    modules, listed = {"torch"}, ""
     for name in asked:
-        module = name.rpartition(".")[0]
-        modules.add(module.replace("numpy.core", "numpy").split("._core")[0])
+        modules.add(name.rpartition(".")[0].replace("numpy.core", "numpy").split("._core")[0])
         now = name.replace("numpy.core", "numpy._core")
-        names.append(f"({now}, {name!r})" if now != name else now.removeprefix("builtins."))
+        listed += f"    {f'({now}, {name!r})' if now != name else now.removeprefix('builtins.')},\n"
     if any(module.startswith("numpy") for module in modules):
-        names.append('*[type(numpy.dtype(code)) for code in "?bhilqBHILQefdFD"]')
+        listed += '    *[type(numpy.dtype(code)) for code in "?bhilqBHILQefdFD"],\n'
     imports = "\n".join(f"import {module}" for module in sorted(modules - {"builtins"}))
-    listed = "".join(f"    {name},\n" for name in names)
-    return (
-        f"{imports}\n\nnames = [\n{listed}]\nwith torch.serialization.safe_globals(names):\n"
-        f"    checkpoint = {_LOAD.format(str(path), '')}"
-    )
+    loading = f"with torch.serialization.safe_globals(names):\n    checkpoint = {_LOAD.format(str(path), '')}"
+    return f"{imports}\n\nnames = [\n{listed}]\n{loading}"
 
 
 def _devices(header: files.Header, file: BinaryIO) -> tuple[str, ...]:
