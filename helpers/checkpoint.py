@@ -147,7 +147,7 @@ def _verify(file: BinaryIO, name: str, contents: Any) -> None:
     header = files.header_of(file, name)
     if damaged := _damaged(header, contents):
         raise CheckpointError(f"Could not save {name!r}: {damaged} changed meanwhile. Save a copy.")
-    asked = set(re.findall(r"c([\w.]+\n[\w.]+)\n", pickles.program_of(header).decode("latin1")))
+    asked = set(re.findall(r"c([\w.]+\n[\w.]+)\n", pickles.program_of(header, file).decode("latin1")))
     safe = all(pickles.SAFE.fullmatch(name.replace("\n", ".").replace("__builtin__", "builtins")) for name in asked)
     if not safe or any(_doubtful(value) for _, value in _walk(contents, "", set())):
         _find_fault(contents)

@@ -112,8 +112,6 @@ def _equal(one: Any, other: Any) -> bool:
 def _bits(tensor: Tensor) -> Tensor:
     """The raw bytes of a tensor."""
     tensor = tensor.detach().resolve_conj().resolve_neg().cpu()
-    if tensor.element_size() == 1:
-        return tensor.view(torch.uint8)
     return tensor.contiguous().as_strided((tensor.numel(),), (1,)).view(torch.uint8)
 
 

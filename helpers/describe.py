@@ -128,14 +128,12 @@ def _width(dtype: torch.dtype) -> float:
 
 def _memory(value: Any) -> tuple[tuple[int, int | None, int], str]:
     """Bytes of the elements, identity and bytes of the storage; and why nothing can be read."""
-    if isinstance(value, Tensor) and (storage := storage_of(value)) is not None:
-        own, gone = math.ceil(value.numel() * _width(value.dtype)), _gone(value, storage)
-        own = own if gone in ("", NO_DATA) else 0
-        return ((own, None, own) if gone else (own, storage.data_ptr() or None, storage.nbytes())), gone
     try:
         tensors = [part for part in parts(value) if isinstance(part, Tensor)]
     except ValueError as error:
-        return (0, None, 0), str(error)
+        sized = str(error) == NO_DATA and storage_of(value) is not None
+        own = math.ceil(value.numel() * _width(value.dtype)) if sized else 0
+        return (own, None, own), str(error)
     storages = [tensor.untyped_storage() for tensor in tensors]
     place = max(storages, key=torch.UntypedStorage.nbytes).data_ptr() if storages else 0
     own = sum(math.ceil(tensor.numel() * _width(tensor.dtype)) for tensor in tensors)
@@ -188,16 +186,12 @@ def require_state_dict(value: Any) -> Mapping[str, Any]:
         raise TypeError(f"Got {came}")
     for key, entry in value.items():
         if not isinstance(key, str):
-            raise TypeError(
-                f"Got a dict with the key {key!r} of type {type(key).__name__}; wanted a state dict, whose keys are strings."
-            )
-        if isinstance(entry, Tensor) or _is_extra(value, key):
-            continue
+            came = f"a dict with the key {key!r} of type {type(key).__name__}"
+            raise TypeError(f"Got {came}; wanted a state dict, whose keys are strings.")
         packed = isinstance(entry, tuple) and any(isinstance(part, Tensor) for part in entry)
-        if isinstance(entry, BOOKKEEPING) and not packed:
-            raise ValueError(
-                f"Got {type(entry).__name__} under the key {key!r}; wanted a state dict, whose values are tensors."
-            )
+        if isinstance(entry, BOOKKEEPING) and not packed and not _is_extra(value, key):
+            came = f"{type(entry).__name__} under the key {key!r}"
+            raise ValueError(f"Got {came}; wanted a state dict, whose values are tensors.")
     return value
 
 
@@ -219,12 +213,8 @@ def _what_came(value: Any) -> str | None:
         return "an optimizer's state dict ('state', 'param_groups'); wanted a model's: model.state_dict()."
     dicts = {key: list(part.values()) for key, part in value.items() if isinstance(part, Mapping) and not _is_extra(value, key)}
     inner = [key for key, part in dicts.items() if part and all(isinstance(entry, Tensor) for entry in part)]
-    if not inner:
-        return None
-    return (
-        f"a checkpoint with the entries {', '.join(map(repr, value))}; wanted a state dict: "
-        f"{' or '.join(map(repr, inner))} is one."
-    )
+    came, wanted = ", ".join(map(repr, value)), " or ".join(map(repr, inner))
+    return f"a checkpoint with the entries {came}; wanted a state dict: {wanted} is one." if inner else None
 
 
 def shape_of(tensor: Tensor) -> tuple[int, ...] | None:

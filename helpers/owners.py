@@ -81,8 +81,8 @@ def _keep_module(owner: nn.Module) -> Callable[[], object]:
     kept = [(tensor, tensor.detach(), tensor.detach().clone()) for tensor in _tensors(owner)]
     found = [live for part in owner.modules() for live in (vars(part), *vars(part).values()) if isinstance(live, dict)]
     dicts = [(live, dict(live)) for live in found]
-    extra = [(part, copy.deepcopy(part.get_extra_state())) for part in owner.modules()
-             if type(part).get_extra_state is not nn.Module.get_extra_state]  # fmt: skip
+    named = [part for part in owner.modules() if type(part).get_extra_state is not nn.Module.get_extra_state]
+    extra = [(part, copy.deepcopy(part.get_extra_state())) for part in named]
 
     @torch.no_grad()
     def put() -> None:
@@ -143,18 +143,16 @@ def _first_state(optimizer: optim.Optimizer, group: Mapping[str, Any], dim: int)
 
     Empty if it can not be tried, as for a class that is not torch's, or sparse gradients.
     """
-    scratch = nn.Parameter(torch.zeros(tuple(range(2, 2 + dim))))
-    scratch.grad = torch.zeros_like(scratch)
     kind: Any = type(optimizer)
     if not kind.__module__.startswith("torch.optim."):
         return {}
+    scratch = nn.Parameter(torch.zeros(tuple(range(2, 2 + dim))))
+    scratch.grad = torch.zeros_like(scratch)
     try:
         new = kind([scratch])
         new.param_groups[0].update({name: value for name, value in group.items() if name != "params"}, capturable=False)
         getattr(kind.step, "__wrapped__", kind.step)(new, lambda: torch.zeros(()))
     except Exception:
         return {}
-    return {
-        name: isinstance(value, Tensor) and value.shape == scratch.shape and dim > 0
-        for name, value in new.state[scratch].items()
-    }
+    left = new.state[scratch].items()
+    return {name: isinstance(value, Tensor) and value.shape == scratch.shape and dim > 0 for name, value in left}

@@ -40,7 +40,7 @@ _WORDS = {
     "call": "calls {}, which can take any memory. If it is your own, torch.load(path, weights_only=True) reads it.",
 }
 _MOST_NESTED, _MOST_COPIED, _OLD_PICKLES = 30_000, 100_000, 5
-_ENDS, _FOLDER = 98, 0x10
+_ENDS, _FOLDER, _LONGEST_PICKLE = 98, 0x10, 1 << 22
 _COPIERS = ("builtins.set", "collections.OrderedDict", "collections.Counter", "torch.Size")
 _MANY, _MADE = 1 << 30, object()
 _PUTS, _GETS = {"LONG_BINPUT", "BINPUT", "MEMOIZE", "PUT"}, {"BINGET", "LONG_BINGET", "GET"}
@@ -68,7 +68,7 @@ class Program:
     """A pickle, read and never run.
 
     `names` are what it asks to import, in order; `nested` is how many values hang in its largest tuple of tuples, `copied` how
-    many it hands to calls or hashes as keys beyond its instructions; `computed` says that a call copies what a call made.
+    many it hands to calls or hashes as keys beyond its instructions, or a great many where a call copies what a call made.
 
     On the `stack` a value is only its weight, how many values hang in it: a tuple is its weight, a container a list of one
     weight, a string itself, what a call makes `_MADE`, all else None.
@@ -77,7 +77,6 @@ class Program:
     names: list[str] = field(default_factory=list)
     nested: int = 0
     copied: int = 0
-    computed: bool = False
     stack: list[Any] = field(default_factory=list, repr=False)
     marks: list[int] = field(default_factory=list, repr=False)
 
@@ -133,8 +132,7 @@ class Program:
             self.names.append(asked)
             return [asked]
         if name in _CALLS and len(items) > 1:
-            self.copied += _weight(items[1])
-            self.computed |= items[0] in _COPIERS and type(items[1]) is _Holding
+            self.copied += _MANY if items[0] in _COPIERS and type(items[1]) is _Holding else _weight(items[1])
         return [items[0] if name == "DUP" else _MADE if name in _CALLS else None] * given
 
 
@@ -168,7 +166,7 @@ def programs(header: Header, file: BinaryIO) -> list[Program]:
         raise ValueError("its entries are compressed, or not as torch.save writes them")
     if not _one_directory(header, file):
         raise ValueError("it has more than one table of contents")
-    return [read_program(program_of(header))]
+    return [read_program(program_of(header, file))]
 
 
 def _one_directory(header: Header, file: BinaryIO) -> bool:
@@ -181,10 +179,11 @@ def _one_directory(header: Header, file: BinaryIO) -> bool:
     return ends[-22:-18] == b"PK\5\6" and start == getattr(header.archive, "start_dir", None)
 
 
-def program_of(header: Header) -> bytes:
-    """The pickle in a zip that torch wrote. Raises ValueError or zipfile.BadZipFile if there is none."""
+def program_of(header: Header, file: BinaryIO) -> bytes:
+    """The pickle in a zip that torch wrote, else the start of the file. Raises KeyError or BadZipFile if there is none."""
     if header.archive is None:
-        raise ValueError("it is no zip")
+        file.seek(0)
+        return file.read(_LONGEST_PICKLE)
     return header.archive.read(f"{header.entries[0].name.partition('/')[0]}/data.pkl")
 
 
@@ -199,7 +198,7 @@ def refusal(program: Program) -> Refusal | None:
     for kind, words in _WORDS.items():
         if kind in kinds:
             return Refusal(kind, words.format(refused[kinds.index(kind)]), refused)
-    if program.computed or program.copied > _MOST_COPIED:
+    if program.copied > _MOST_COPIED:
         return Refusal("memory", "copies the same values again and again, which can fill the memory.")
     if program.nested > _MOST_NESTED:
         return Refusal("memory", f"holds {program.nested} values in a tuple of tuples.")

@@ -16,7 +16,7 @@ from helpers import files, pickles
 from helpers.clinic.finding import Finding, explained, place_of
 from helpers.describe import read_file, size_name, words_of
 
-SMALL, MOST_NAMES, MOST_PICKLE = 64 << 20, 4, 1 << 22
+SMALL, MOST_NAMES = 64 << 20, 4
 OTHER_TOOLS = ("TorchScript", "exported", "npz", "npy", "HDF5", "GGUF", "distributed")
 TENSORS = ("torch", "old torch", "safetensors", "index")
 _PLACES = {
@@ -77,8 +77,9 @@ def open_up(path: Path, verify: bool, report: Callable[[int], object]) -> Opened
         with files.open_file(path) as file:
             header = files.header_of(file, path.name)
             found = [_kind(header, path), *_checksums(header, verify, report)]
-            found += _permission(header, file, path)
-            devices = _devices(header, file)
+            pickled = header.kind in ("torch", "old torch")
+            found += [_permission(header, file, path)] if pickled else []
+            devices = _devices(header, file) if pickled else ()
     except (OSError, ValueError):
         return Opened([_kind(files.read_header(path), path)], None, "")
     opened = Opened(found, None, _head(header.kind, path), devices, header.kind)
@@ -117,19 +118,17 @@ def _checksums(header: files.Header, verify: bool, report: Callable[[int], objec
     return [explained(what, "Its checksum does not hold. Get the file again.", "damaged-in-the-middle")]
 
 
-def _permission(header: files.Header, file: BinaryIO, path: Path) -> list[Finding]:
+def _permission(header: files.Header, file: BinaryIO, path: Path) -> Finding:
     """Whether it may be opened: what its pickle asks for."""
-    if header.kind not in ("torch", "old torch"):
-        return []
     try:
         programs = pickles.programs(header, file)
     except Exception as error:
         why = "A file whose pickle cannot be followed is not opened."
-        return [Finding(f"It is damaged or no checkpoint: {words_of(error)}.", why, level="bad")]
+        return Finding(f"It is damaged or no checkpoint: {words_of(error)}.", why, level="bad")
     if refused := next(filter(None, map(pickles.refusal, programs)), None):
-        return [_refused(path, refused)]
+        return _refused(path, refused)
     count = len({name for program in programs for name in program.names})
-    return [Finding("It may be opened.", f"It asks for {count} names, all of which weights_only=True allows.")]
+    return Finding("It may be opened.", f"It asks for {count} names, all of which weights_only=True allows.")
 
 
 def _refused(path: Path, refused: pickles.Refusal) -> Finding:
@@ -167,11 +166,8 @@ def _allowing(path: Path, asked: Sequence[str]) -> str:
 
 def _devices(header: files.Header, file: BinaryIO) -> tuple[str, ...]:
     """Where its tensors lay when they were saved, as the pickle says."""
-    if header.kind not in ("torch", "old torch"):
-        return ()
     try:
-        file.seek(0)
-        pickled = pickles.program_of(header) if header.archive else file.read(MOST_PICKLE)
+        pickled = pickles.program_of(header, file)
     except Exception:
         return ()
     return tuple(sorted({name.decode() for length, name in _DEVICE.findall(pickled) if ord(length) == len(name)}))
