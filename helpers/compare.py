@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from helpers.describe import parts, require_state_dict, row_of, shape_name, shape_of, words_of
+from helpers.describe import parts, require_state_dict, shape_name, shape_of, words_of
 
 Path = tuple[str, ...]
 Name = tuple[Path, tuple[str, str]]
@@ -85,9 +85,9 @@ def _difference(one: Any, other: Any, values: bool) -> str:
         return "shape" if isinstance(one, Tensor) and isinstance(other, Tensor) else "value"
     if not values:
         return ""
-    if isinstance(one, Tensor) and row_of("", one).dtype != row_of("", other).dtype:
-        return "dtype"
     try:
+        if isinstance(one, Tensor) and one.dtype != other.dtype:
+            return "dtype"
         mine, yours = parts(one), parts(other)
         return "" if len(mine) == len(yours) and all(map(_equal, mine, yours)) else "value"
     except Exception as error:

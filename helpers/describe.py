@@ -128,12 +128,14 @@ def _width(dtype: torch.dtype) -> float:
 
 def _memory(value: Any) -> tuple[tuple[int, int | None, int], str]:
     """Bytes of the elements, identity and bytes of the storage; and why nothing can be read."""
+    if isinstance(value, Tensor) and (storage := storage_of(value)) is not None:
+        own, gone = math.ceil(value.numel() * _width(value.dtype)), _gone(value, storage)
+        own = own if gone in ("", NO_DATA) else 0
+        return ((own, None, own) if gone else (own, storage.data_ptr() or None, storage.nbytes())), gone
     try:
         tensors = [part for part in parts(value) if isinstance(part, Tensor)]
     except ValueError as error:
-        sized = str(error) == NO_DATA and storage_of(value) is not None
-        own = math.ceil(value.numel() * _width(value.dtype)) if sized else 0
-        return (own, None, own), str(error)
+        return (0, None, 0), str(error)
     storages = [tensor.untyped_storage() for tensor in tensors]
     place = max(storages, key=torch.UntypedStorage.nbytes).data_ptr() if storages else 0
     own = sum(math.ceil(tensor.numel() * _width(tensor.dtype)) for tensor in tensors)
@@ -188,8 +190,10 @@ def require_state_dict(value: Any) -> Mapping[str, Any]:
         if not isinstance(key, str):
             came = f"a dict with the key {key!r} of type {type(key).__name__}"
             raise TypeError(f"Got {came}; wanted a state dict, whose keys are strings.")
+        if isinstance(entry, Tensor) or _is_extra(value, key):
+            continue
         packed = isinstance(entry, tuple) and any(isinstance(part, Tensor) for part in entry)
-        if isinstance(entry, BOOKKEEPING) and not packed and not _is_extra(value, key):
+        if isinstance(entry, BOOKKEEPING) and not packed:
             came = f"{type(entry).__name__} under the key {key!r}"
             raise ValueError(f"Got {came}; wanted a state dict, whose values are tensors.")
     return value
