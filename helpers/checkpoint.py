@@ -79,11 +79,8 @@ def load(path: str | Path, into: Mapping[str, Any] | None = None) -> Any:
     CheckpointError, which names the damaged tensor, the part that does not fit, or what the file is instead.
     """
     try:
-        with files.open_file(path) as file:
-            small = os.fstat(file.fileno()).st_size <= _SMALL
-            contents = _read(io.BytesIO(file.read()) if small else file, Path(path).name)
-    except OSError:
-        raise CheckpointError(files.read_header(path).words) from None
+        with pickles.opened(path) as (file, header):
+            contents = _read(io.BytesIO(file.read()) if header.size <= _SMALL else file, header)
     except ValueError as error:
         raise CheckpointError(str(error)) from error
     try:
@@ -93,9 +90,8 @@ def load(path: str | Path, into: Mapping[str, Any] | None = None) -> Any:
     return contents
 
 
-def _read(file: BinaryIO, name: str) -> Any:
-    header = pickles.safe_header(file, name)
-    file.seek(0)
+def _read(file: BinaryIO, header: files.Header) -> Any:
+    name = header.name
     try:
         contents = torch.load(file, map_location="cpu", weights_only=True)
         damaged = _damaged(header, contents) if header.checked else None
@@ -151,7 +147,7 @@ def _verify(file: BinaryIO, name: str, contents: Any) -> None:
     header = files.header_of(file, name)
     if damaged := _damaged(header, contents):
         raise CheckpointError(f"Could not save {name!r}: {damaged} changed meanwhile. Save a copy.")
-    asked = set(re.findall(r"c([\w.]+\n[\w.]+)\n", pickles.program_of(header).decode("latin1")))
+    asked = set(re.findall(r"c([\w.]+\n[\w.]+)\n", pickles.program_of(header, file).decode("latin1")))
     safe = all(pickles.SAFE.fullmatch(name.replace("\n", ".").replace("__builtin__", "builtins")) for name in asked)
     if not safe or any(_doubtful(value) for _, value in _walk(contents, "", set())):
         _find_fault(contents)
@@ -197,7 +193,9 @@ def _comes_back(value: Any) -> bool:
     file = io.BytesIO()
     try:
         torch.save(value, file)
-        return type(_read(file, "")) is type(value)
+        header = pickles.safe_header(file, "")
+        file.seek(0)
+        return type(_read(file, header)) is type(value)
     except Exception:
         return False
 

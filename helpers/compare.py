@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from helpers.describe import parts, require_state_dict, row_of, shape_name, shape_of, words_of
+from helpers.describe import parts, require_state_dict, shape_name, shape_of, words_of
 
 Path = tuple[str, ...]
 Name = tuple[Path, tuple[str, str]]
@@ -85,9 +85,9 @@ def _difference(one: Any, other: Any, values: bool) -> str:
         return "shape" if isinstance(one, Tensor) and isinstance(other, Tensor) else "value"
     if not values:
         return ""
-    if isinstance(one, Tensor) and row_of("", one).dtype != row_of("", other).dtype:
-        return "dtype"
     try:
+        if isinstance(one, Tensor) and one.dtype != other.dtype:
+            return "dtype"
         mine, yours = parts(one), parts(other)
         return "" if len(mine) == len(yours) and all(map(_equal, mine, yours)) else "value"
     except Exception as error:
@@ -112,8 +112,6 @@ def _equal(one: Any, other: Any) -> bool:
 def _bits(tensor: Tensor) -> Tensor:
     """The raw bytes of a tensor."""
     tensor = tensor.detach().resolve_conj().resolve_neg().cpu()
-    if tensor.element_size() == 1:
-        return tensor.view(torch.uint8)
     return tensor.contiguous().as_strided((tensor.numel(),), (1,)).view(torch.uint8)
 
 

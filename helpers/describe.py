@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from helpers import files, pickles
+from helpers import pickles
 
 PLAIN = (Tensor, nn.Parameter)
 BOOKKEEPING = (Number, str, bytes, Mapping, tuple, list, set, nn.Module, torch.optim.Optimizer, type(None))
@@ -169,19 +169,17 @@ def total_bytes(rows: list[Row]) -> int:
 
 
 def read_file(path: str | Path) -> Any:
-    """A checkpoint's contents with its tensors mapped from the file, not read; files older than torch 1.6 are read.
+    """A checkpoint's contents with its tensors mapped from the file, not read. Read are files older than torch 1.6.
 
     Raises ValueError, in one sentence, that says what lies there if it is no checkpoint of tensors.
     """
-    try:
-        with files.open_file(path) as file:
-            kind = pickles.safe_header(file, Path(path).name).kind
-    except OSError:
-        raise ValueError(files.read_header(path).words) from None
-    try:
-        return torch.load(path, mmap=kind == "torch", map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"{Path(path).name!r} is damaged or no checkpoint: {words_of(error)}.") from error
+    path = Path(path)
+    with pickles.opened(path) as (file, header):
+        mapped = header.kind == "torch" and path.suffix != ".safetensors"
+        try:
+            return torch.load(path if mapped else file, mmap=mapped, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise ValueError(f"{path.name!r} is damaged or no checkpoint: {words_of(error)}.") from error
 
 
 def require_state_dict(value: Any) -> Mapping[str, Any]:
@@ -190,16 +188,14 @@ def require_state_dict(value: Any) -> Mapping[str, Any]:
         raise TypeError(f"Got {came}")
     for key, entry in value.items():
         if not isinstance(key, str):
-            raise TypeError(
-                f"Got a dict with the key {key!r} of type {type(key).__name__}; wanted a state dict, whose keys are strings."
-            )
+            came = f"a dict with the key {key!r} of type {type(key).__name__}"
+            raise TypeError(f"Got {came}; wanted a state dict, whose keys are strings.")
         if isinstance(entry, Tensor) or _is_extra(value, key):
             continue
         packed = isinstance(entry, tuple) and any(isinstance(part, Tensor) for part in entry)
         if isinstance(entry, BOOKKEEPING) and not packed:
-            raise ValueError(
-                f"Got {type(entry).__name__} under the key {key!r}; wanted a state dict, whose values are tensors."
-            )
+            came = f"{type(entry).__name__} under the key {key!r}"
+            raise ValueError(f"Got {came}; wanted a state dict, whose values are tensors.")
     return value
 
 
@@ -221,12 +217,8 @@ def _what_came(value: Any) -> str | None:
         return "an optimizer's state dict ('state', 'param_groups'); wanted a model's: model.state_dict()."
     dicts = {key: list(part.values()) for key, part in value.items() if isinstance(part, Mapping) and not _is_extra(value, key)}
     inner = [key for key, part in dicts.items() if part and all(isinstance(entry, Tensor) for entry in part)]
-    if not inner:
-        return None
-    return (
-        f"a checkpoint with the entries {', '.join(map(repr, value))}; wanted a state dict: "
-        f"{' or '.join(map(repr, inner))} is one."
-    )
+    came, wanted = ", ".join(map(repr, value)), " or ".join(map(repr, inner))
+    return f"a checkpoint with the entries {came}; wanted a state dict: {wanted} is one." if inner else None
 
 
 def shape_of(tensor: Tensor) -> tuple[int, ...] | None:

@@ -48,20 +48,13 @@ def train_step(model: nn.Module, optimizer: optim.Optimizer, inputs: Tensor, tar
 def train(model: nn.Module, optimizer: optim.Optimizer, steps: int) -> list[Step]:
     """Trains on the toy data and returns the moments 0 … steps, `steps + 1` in all."""
     inputs, targets = toy_data()
-    start = nn.functional.mse_loss(model(inputs), targets).item()
-    moments = [_moment(start, model, optimizer)]
-    for _ in range(steps):
-        train_step(model, optimizer, inputs, targets)
-        moments.append(_moment(nn.functional.mse_loss(model(inputs), targets).item(), model, optimizer))
+    parameters, moments = list(model.parameters()), []
+    for step in range(steps + 1):
+        if step:
+            train_step(model, optimizer, inputs, targets)
+        loss = nn.functional.mse_loss(model(inputs), targets).item()
+        values = [p.detach().clone() for p in parameters]
+        gradients = [None if p.grad is None else p.grad.clone() for p in parameters]
+        buffers = [optimizer.state.get(p, {}).get("momentum_buffer") for p in parameters]
+        moments.append(Step(loss, values, gradients, [None if b is None else b.clone() for b in buffers]))
     return moments
-
-
-def _moment(loss: float, model: nn.Module, optimizer: optim.Optimizer) -> Step:
-    parameters = list(model.parameters())
-    buffers = [optimizer.state.get(p, {}).get("momentum_buffer") for p in parameters]
-    return Step(
-        loss,
-        [p.detach().clone() for p in parameters],
-        [None if p.grad is None else p.grad.clone() for p in parameters],
-        [None if b is None else b.clone() for b in buffers],
-    )

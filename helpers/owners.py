@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -23,28 +25,17 @@ def restore(contents: Any, into: Mapping[str, Any]) -> None:
     if missing:
         came = ", ".join(map(str, contents)) if isinstance(contents, Mapping) else type(contents).__name__
         raise ValueError(f"Got a checkpoint of {came}; wanted {', '.join(missing)} too.")
-    put_back: list[Callable[[], object]] = []
     name = ""
     try:
-        for name in into:
-            _require_room(into[name])
-            put_back.append(_keeper(into[name]))
-        for name in sorted(into, key=lambda name: isinstance(into[name], torch.Generator)):
-            _give(into[name], contents[name])
-    except BaseException as error:
-        failed = [str(problem) for put in put_back if (problem := _tried(put))]
-        if not isinstance(error, Exception):
-            raise
-        words = " ".join([*str(error).split(), *failed]).rstrip(".")
-        raise ValueError(f"{name} does not fit: {words if ' ' in words else f'{type(error).__name__} {words}'}.") from error
-
-
-def _tried(put: Callable[[], object]) -> Exception | None:
-    try:
-        put()
+        with ExitStack() as put_back:
+            for name in into:
+                put_back.callback(_keeper(into[name]))
+            for name in sorted(into, key=lambda name: isinstance(into[name], torch.Generator)):
+                _give(into[name], contents[name])
+            put_back.pop_all()
     except Exception as error:
-        return error
-    return None
+        words = " ".join(str(error).split()).rstrip(".")
+        raise ValueError(f"{name} does not fit: {words if ' ' in words else f'{type(error).__name__} {words}'}.") from error
 
 
 def _tensors(owner: Any) -> list[Tensor]:
@@ -53,19 +44,15 @@ def _tensors(owner: Any) -> list[Tensor]:
     return [*chain.from_iterable(group["params"] for group in owner.param_groups)] if isinstance(owner, optim.Optimizer) else []
 
 
-def _require_room(owner: Any) -> None:
+def _keeper(owner: Any) -> Callable[[], object]:
+    """A call that puts the owner back to where it stands now. Objects that it only points to are not copied."""
     for tensor in _tensors(owner):
         if isinstance(tensor, (UninitializedParameter, UninitializedBuffer)):
             raise ValueError("it has lazy parameters without a shape; give it one batch first")
         if tensor.is_meta:
             raise ValueError("it lies on the meta device and would stay empty; call to_empty(device='cpu') first")
-
-
-def _keeper(owner: Any) -> Callable[[], object]:
-    """A call that puts the owner back to where it stands now. Objects that it only points to are not copied."""
     if isinstance(owner, torch.Generator):
-        state = owner.get_state()
-        return lambda: owner.set_state(state)
+        return partial(owner.set_state, owner.get_state())
     if isinstance(owner, nn.Module):
         return _keep_module(owner)
     attributes, before, inner = dict(vars(owner)), None, []
@@ -75,40 +62,33 @@ def _keeper(owner: Any) -> Callable[[], object]:
     elif isinstance(owner, LRScheduler):
         listed = [part for value in attributes.values() if isinstance(value, list) for part in value]
         inner = [_keeper(part) for part in listed if isinstance(part, LRScheduler) or callable(part) and vars(part)]
-    elif isinstance(owner, torch.amp.GradScaler):
-        attributes = copy.deepcopy(attributes)
     elif hasattr(owner, "state_dict"):
         before = copy.deepcopy(owner.state_dict())
 
     def put() -> None:
-        vars(owner).clear()
-        vars(owner).update(attributes)
         for part in inner:
             part()
-        if before is not None:
-            owner.load_state_dict(before)
+        with suppress(Exception):
+            if before is not None:
+                owner.load_state_dict(before)
+        vars(owner).clear()
+        vars(owner).update(attributes)
 
     return put
 
 
 def _keep_module(owner: nn.Module) -> Callable[[], object]:
     kept = [(tensor, tensor.detach(), tensor.detach().clone()) for tensor in _tensors(owner)]
-    modules = [
-        (vars(part), {name: copy.copy(value) if isinstance(value, dict) else value for name, value in vars(part).items()})
-        for part in owner.modules()
-    ]
-    extra = [(part, copy.deepcopy(part.get_extra_state())) for part in owner.modules()
-             if type(part).get_extra_state is not nn.Module.get_extra_state]  # fmt: skip
+    found = [live for part in owner.modules() for live in (vars(part), *vars(part).values()) if isinstance(live, dict)]
+    dicts = [(live, dict(live)) for live in found]
+    named = [part for part in owner.modules() if type(part).get_extra_state is not nn.Module.get_extra_state]
+    extra = [(part, copy.deepcopy(part.get_extra_state())) for part in named]
 
     @torch.no_grad()
     def put() -> None:
-        for attributes, before in modules:
-            for name, value in before.items():
-                if isinstance(attributes.get(name), dict):
-                    attributes[name].clear()
-                    attributes[name].update(value)
-                else:
-                    attributes[name] = value
+        for live, before in dicts:
+            live.clear()
+            live.update(before)
         for tensor, window, values in kept:
             if not torch.equal(window, values):
                 window.copy_(values)
@@ -163,18 +143,16 @@ def _first_state(optimizer: optim.Optimizer, group: Mapping[str, Any], dim: int)
 
     Empty if it can not be tried, as for a class that is not torch's, or sparse gradients.
     """
-    scratch = nn.Parameter(torch.zeros(tuple(range(2, 2 + dim))))
-    scratch.grad = torch.zeros_like(scratch)
     kind: Any = type(optimizer)
     if not kind.__module__.startswith("torch.optim."):
         return {}
+    scratch = nn.Parameter(torch.zeros(tuple(range(2, 2 + dim))))
+    scratch.grad = torch.zeros_like(scratch)
     try:
         new = kind([scratch])
         new.param_groups[0].update({name: value for name, value in group.items() if name != "params"}, capturable=False)
         getattr(kind.step, "__wrapped__", kind.step)(new, lambda: torch.zeros(()))
     except Exception:
         return {}
-    return {
-        name: isinstance(value, Tensor) and value.shape == scratch.shape and dim > 0
-        for name, value in new.state[scratch].items()
-    }
+    left = new.state[scratch].items()
+    return {name: isinstance(value, Tensor) and value.shape == scratch.shape and dim > 0 for name, value in left}

@@ -10,6 +10,7 @@ from helpers.describe import words_of
 from helpers.draw import Picture, svg
 
 FAILED, MOST_WORDS = "#a8461a", 200
+FITTING = {"width": "auto", "align_self": "flex-start"}
 
 
 class View(ipywidgets.VBox):
@@ -28,16 +29,15 @@ class View(ipywidgets.VBox):
 
 def button(label: str) -> ipywidgets.Button:
     """A button as wide as its label."""
-    return ipywidgets.Button(description=label, layout={"width": "auto", "align_self": "flex-start"})
+    return ipywidgets.Button(description=label, layout=FITTING)
 
 
 def note(color: str, head: str, words: str) -> str:
     """Words that a screen reader says at once, in HTML, with a bar of their colour."""
-    style = (
-        f"font-size:1.1em;line-height:1.45;max-width:46em;margin:4px 0;padding:8px 14px;background:{svg.CARD};color:{svg.INK}"
+    style = f"max-width:46em;margin:4px 0;padding:8px 14px;background:{svg.CARD};color:{svg.INK};border-left:6px solid {color}"
+    return (
+        f"<p style='font-size:1.1em;line-height:1.45;{style}' role='status'><b>{svg.escape(head)}</b> {svg.escape(words)}</p>"
     )
-    bar = f"border-left:6px solid {color}"
-    return f"<p style='{style};{bar}' role='status'><b>{svg.escape(head)}</b> {svg.escape(words)}</p>"
 
 
 def line_of(error: BaseException) -> str:

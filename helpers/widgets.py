@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ipywidgets
 from IPython.display import display
@@ -14,7 +15,7 @@ from helpers import draw, symptoms
 from helpers.clinic import examine
 from helpers.draw import Picture
 from helpers.scenes import CHANGES, FORMATS, Project, outcome_picture, rename_and_load, rename_diff
-from helpers.view import View, button, show
+from helpers.view import FITTING, View, button, show
 
 LABEL = {"description_width": "initial"}
 
@@ -58,18 +59,40 @@ def _named(control: ipywidgets.Widget) -> ipywidgets.Widget:
     return ipywidgets.HBox([control, field])
 
 
-def live(render: Callable[..., Picture], **controls: ipywidgets.Widget) -> View:
-    """⚙ A picture drawn anew by `render` at every change of a control, which gets the controls' values by name."""
-    picture = _reading(render, controls)
+def _drawn(render: Callable[..., Picture], controls: Mapping[str, Any], *more: Any) -> tuple[View, Callable[[], None]]:
+    """The controls, what else stands below them and the picture; and a call that draws it anew."""
+
+    def picture() -> Picture:
+        return render(**{name: control.value for name, control in controls.items()})
+
     still = picture()
     page = ipywidgets.HTML(still.svg)
+    return View([*map(_named, controls.values()), *more, page], still), lambda: show(page, picture)
+
+
+def live(render: Callable[..., Picture], **controls: ipywidgets.Widget) -> View:
+    """⚙ A picture drawn anew by `render` at every change of a control, which gets the controls' values by name."""
+    view, anew = _drawn(render, controls)
     for control in controls.values():
-        control.observe(lambda _: show(page, picture), "value")
-    return View([*map(_named, controls.values()), page], still)
+        control.observe(lambda _: anew(), "value")
+    return view
 
 
-def _reading(render: Callable[..., Picture], controls: Mapping[str, ipywidgets.Widget]) -> Callable[[], Picture]:
-    return lambda: render(**{name: control.value for name, control in controls.items()})
+def pressed(render: Callable[..., Picture], label: str, **controls: ipywidgets.Widget) -> View:
+    """⚙ Like `live`, for what takes longer than a frame: drawn anew when the button called `label` is pressed."""
+    start = button(label)
+    bar = ipywidgets.IntProgress(1, 0, 1, bar_style="info", layout={"visibility": "hidden", "width": "200px"})
+    view, anew = _drawn(render, controls, ipywidgets.HBox([start, bar]))
+
+    def run(_: object) -> None:
+        start.disabled, bar.layout.visibility = True, "visible"
+        try:
+            anew()
+        finally:
+            start.disabled, bar.layout.visibility = False, "hidden"
+
+    start.on_click(run)
+    return view
 
 
 def slider(label: str, low: float, high: float, value: float, step: float = 0.1) -> ipywidgets.Widget:
@@ -103,45 +126,20 @@ def progress(items: Iterable, total: int, label: str) -> Iterator:
 
 def symptom_finder() -> View:
     """⚙ A place to paste an error or to type a worry; below it the entries and sections that explain it."""
-    box = ipywidgets.Textarea(
-        placeholder="paste an error, or say what worries you",
-        description="symptom",
-        style=LABEL,
-        rows=3,
-        layout={"width": "640px"},
-    )
+    look = {"style": LABEL, "rows": 3, "layout": {"width": "640px"}}
+    box = ipywidgets.Textarea(description="symptom", placeholder="paste an error, or say what worries you", **look)
     found = ipywidgets.Output(outputs=_found(""))
     box.observe(lambda change: setattr(found, "outputs", _found(change["new"])), "value")
     known = [(where, [s.name for s in symptoms.table() if symptoms.group(s) == where]) for where in symptoms.groups()]
     rows = [(where, f"{len(names)}", "\n".join(names[:3])) for where, names in known]
-    return View(
-        [box, found], draw.table(f"The finder knows {len(symptoms.table())} symptoms", ["where", "how many", "such as"], rows)
-    )
+    title = f"The finder knows {len(symptoms.table())} symptoms"
+    return View([box, found], draw.table(title, ["where", "how many", "such as"], rows))
 
 
 def _found(words: str) -> tuple[dict, ...]:
     """Markdown, whose links JupyterLab opens beside this notebook, not instead of it."""
     answer = symptoms.answer(words)
     return ({"output_type": "display_data", "data": {"text/markdown": answer, "text/plain": answer}, "metadata": {}},)
-
-
-def pressed(render: Callable[..., Picture], label: str, **controls: ipywidgets.Widget) -> View:
-    """⚙ Like `live`, for what takes longer than a frame: drawn anew when the button called `label` is pressed."""
-    start = button(label)
-    bar = ipywidgets.IntProgress(1, 0, 1, bar_style="info", layout={"visibility": "hidden", "width": "200px"})
-    picture = _reading(render, controls)
-    still = picture()
-    page = ipywidgets.HTML(still.svg)
-
-    def run(_: object) -> None:
-        start.disabled, bar.layout.visibility = True, "visible"
-        try:
-            show(page, picture)
-        finally:
-            start.disabled, bar.layout.visibility = False, "hidden"
-
-    start.on_click(run)
-    return View([*map(_named, controls.values()), ipywidgets.HBox([start, bar]), page], still)
 
 
 def refactor_lab(project: Project) -> View:
@@ -156,9 +154,11 @@ def rename_lab(state: Mapping[str, Tensor], model: nn.Module, expected: Tensor, 
     lines = {f"rule{k}": ipywidgets.Text(description=f"rule {k}", **look) for k in range(1, rules + 1)}
     view = live(lambda **written: rename_diff(state, model, list(written.values())), **lines)
     load, page = button("Load it"), view.children[-1]
-    load.on_click(
-        lambda _: show(page, lambda: rename_and_load(state, model, expected, [line.value for line in lines.values()]))
-    )
+
+    def loaded() -> Picture:
+        return rename_and_load(state, model, expected, [line.value for line in lines.values()])
+
+    load.on_click(lambda _: show(page, loaded))
     view.children = (*lines.values(), load, page)
     return view
 
@@ -167,9 +167,7 @@ def own_file(model: nn.Module | None = None) -> View:
     """⚙ A path typed, or a file uploaded: the clinic's findings, with the key diff if there is a model. All in this kernel."""
     look = {"style": LABEL, "layout": {"width": "560px"}, "continuous_update": False}
     line = ipywidgets.Text(description="path", placeholder="a path, then Enter", tooltip="path", **look)
-    upload = ipywidgets.FileUpload(
-        description="upload a file", multiple=False, layout={"width": "auto", "align_self": "flex-start"}
-    )
+    upload = ipywidgets.FileUpload(description="upload a file", multiple=False, layout=FITTING)
     page = ipywidgets.HTML()
 
     def uploaded(change: Mapping) -> None:

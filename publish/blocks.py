@@ -11,6 +11,7 @@ import nbformat
 
 from helpers import symptoms
 from helpers.quiz import Exercise, Prediction, Verdict
+from helpers.symptoms.finder import messages_said, patterns, words
 from publish.lessons import Flipbook, Lesson
 
 ALIVE = "This picture answers to its controls when it runs: in JupyterLab after <code>make lab</code>, or on Binder."
@@ -135,13 +136,13 @@ def search_data(up: str = "") -> dict[str, object]:
             "said": said,
             "common": entry.common,
         }
-        for entry, messages, said in zip(symptoms.table(), symptoms.patterns(), symptoms.messages_said(), strict=True)
+        for entry, messages, said in zip(symptoms.table(), patterns(), messages_said(), strict=True)
     ]
-    words = symptoms.words()
+    known = words()
     names = ("endings", "same", "phrases", "weights", "counts", "spelt", "subject")
     return {
         "table": rows,
-        "words": {"silent": sorted(words.silent), **{name: getattr(words, name) for name in names}},
+        "words": {"silent": sorted(known.silent), **{name: getattr(known, name) for name in names}},
         "limits": symptoms.LIMITS,
     }
 

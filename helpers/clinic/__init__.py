@@ -21,7 +21,6 @@ from helpers.clinic.finding import Finding, Findings
 from helpers.clinic.fit import best_of, fitting
 from helpers.clinic.opening import Opened, open_up
 from helpers.clinic.resume import resuming
-from helpers.compare import Pair
 from helpers.describe import words_of
 
 __all__ = ["Finding", "Findings", "examine"]
@@ -41,31 +40,27 @@ def examine(
     Never raises for what it is given, never runs code out of a file, and leaves model and optimizer as they are.
     """
     opened = Opened([], path_or_contents, "checkpoint = contents")
-    try:
-        if isinstance(path_or_contents, (str, os.PathLike)):
-            opened = Opened([], None, "")
-            with warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            if isinstance(path_or_contents, (str, os.PathLike)):
                 opened = open_up(Path(path_or_contents), verify, report)
-        with warnings.catch_warnings(action="ignore"):
             return _all(opened, model, optimizer)
-    except Exception as error:
-        what = f"This could not be examined to its end: {type(error).__name__}: {words_of(error)}."
-        why = "It is like nothing that the clinic knows."
-        return Findings([*opened.findings, Finding(what, why, sure="cannot be told", level="bad")])
+        except Exception as error:
+            what = f"This could not be examined to its end: {type(error).__name__}: {words_of(error)}."
+            why = "It is like nothing that the clinic knows."
+            return Findings([*opened.findings, Finding(what, why, sure="cannot be told", level="bad")])
 
 
 def _all(opened: Opened, model: nn.Module | None, optimizer: optim.Optimizer | None) -> Findings:
     if opened.contents is None and opened.findings:
         return Findings(opened.findings)
     states, saved = inside(opened.contents)
-    chosen = best_of(states, model) if states else None
+    chosen, pairs = best_of(states, model)
     found = [*opened.findings, *inventory(opened, states, saved, chosen)]
     if chosen is None:
         return Findings(found)
-    pairs: list[Pair] = []
     if model is not None:
-        more, pairs = fitting(chosen, model, opened.head)
-        found += more
+        found += fitting(chosen, model, pairs, opened.head)
     else:
         code = f"{opened.head}\nstate = checkpoint{chosen.access}"
         found.append(Finding("Give a model too, and this says whether it fits.", "examine(path, model)", code))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from helpers.clinic import Findings, examine
+from helpers.clinic import examine
 
 STEP = 256 << 20
 
@@ -29,23 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
         read += size
 
     found = examine(given.file, verify=given.verify, report=report)
-    write(json.dumps([asdict(one) for one in found], indent=1) if given.json else str(found))
-    return status(given.file, found)
-
-
-def write(text: str) -> None:
-    """Prints what the terminal can show; what it can not is written out."""
+    words = json.dumps([asdict(one) for one in found], indent=1) if given.json else str(found)
     coding = sys.stdout.encoding or "ascii"
-    print(text.encode(coding, "backslashreplace").decode(coding))
-
-
-def status(path: Path, found: Findings) -> int:
-    """2 where there is no file, 1 if anything that was found is bad, else 0."""
-    try:
-        there = path.exists()
-    except (OSError, ValueError):
-        there = False
-    return 2 if not there else int(any(one.level == "bad" for one in found))
+    print(words.encode(coding, "backslashreplace").decode(coding))
+    return int(any(one.level == "bad" for one in found)) if os.path.exists(given.file) else 2
 
 
 if __name__ == "__main__":

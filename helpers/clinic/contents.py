@@ -6,12 +6,13 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from helpers.clinic.finding import Finding, place_of
+from helpers.clinic.finding import Finding, explained, place_of
 from helpers.clinic.opening import Opened
 from helpers.describe import Row, describe, require_state_dict, shape_name, size_name, total_bytes
 
@@ -32,7 +33,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Part:
-    """A state dict in a checkpoint, and the keys that lead to it."""
+    """A state dict in a checkpoint, a model's or an optimizer's, and the keys that lead to it."""
 
     path: tuple[str | int, ...]
     value: Mapping[str, Any]
@@ -52,21 +53,25 @@ class Part:
         """Whether it is called a moving average of a model."""
         return any(word in str(key).lower() for key in self.path for word in AVERAGED)
 
+    @cached_property
+    def rows(self) -> list[Row]:
+        """What is in a model's state dict."""
+        return describe(self.value)
+
     @property
     def count(self) -> int:
         """How many numbers it holds."""
-        return sum(value.numel() for value in self.value.values() if isinstance(value, Tensor) and not value.is_nested)
+        return sum(math.prod(row.shape) for row in self.rows if row.shape is not None)
 
 
 def _walk(value: Any, path: tuple[str | int, ...], seen: set[int]) -> Iterator[Part]:
-    """Every mapping, from the outside in; not into an optimizer, nor into a state dict."""
+    """Every state dict, from the outside in, and nothing within one."""
     if id(value) in seen or len(path) > DEEPEST or len(seen) > MOST_PARTS or not isinstance(value, (Mapping, list, tuple)):
         return
     seen.add(id(value))
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and (is_optimizer(value) or is_state(value)):
         yield Part(path, value)
-        if is_optimizer(value) or is_state(value):
-            return
+        return
     for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
         if isinstance(key, (str, int)):
             yield from _walk(inner, (*path, key), seen)
@@ -79,66 +84,60 @@ def is_optimizer(value: Mapping) -> bool:
 
 def is_state(value: Mapping) -> bool:
     """Whether a mapping can be a model's state dict: names of tensors, not all of which are bytes of a generator."""
-    tensors = [entry for entry in value.values() if isinstance(entry, Tensor)]
     try:
         require_state_dict(value)
     except (TypeError, ValueError):
         return False
-    return any(entry.dtype != torch.uint8 for entry in tensors)
+    return any(isinstance(entry, Tensor) and entry.dtype != torch.uint8 for entry in value.values())
 
 
 def inside(contents: Any) -> tuple[list[Part], list[Part]]:
     """The models' state dicts, largest first, an average behind what it is an average of; and the optimizers'."""
     parts = list(_walk(contents, (), set()))
-    saved = [part for part in parts if is_optimizer(part.value)]
-    states = [part for part in parts if not is_optimizer(part.value) and is_state(part.value)]
-    return sorted(states, key=lambda part: (part.averaged, -part.count)), saved
+    states = [part for part in parts if not is_optimizer(part.value)]
+    return sorted(states, key=lambda part: (part.averaged, -part.count)), [part for part in parts if is_optimizer(part.value)]
 
 
 def inventory(opened: Opened, states: list[Part], saved: list[Part], chosen: Part | None) -> list[Finding]:
     """What is in it, in order: numbers, state dicts, averages, optimizers, devices, and what is odd about the chosen one."""
-    found = _numbers(opened.contents)
+    optimizers = [_optimizer(part) for part in saved]
+    found = [*_numbers(opened.contents), *(_state(part, opened) for part in states)]
     if chosen is None:
         came = ", ".join(map(str, list(opened.contents)[:8])) if isinstance(opened.contents, Mapping) else ""
         what = f"There is no state dict of a model in it. It is a {type(opened.contents).__name__}{f' of {came}' * bool(came)}."
-        return [*found, Finding(what, "A state dict has names of tensors.", level="bad"), *map(_optimizer, saved)]
-    for part in states:
-        rows = describe(part.value)
-        dtypes = Counter(row.dtype for row in rows)
-        named = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common(MOST_SHOWN))
-        what = f"{part.name} is a state dict: {len(rows)} keys, {part.count:,} numbers, {size_name(total_bytes(rows))}."
-        code = f"{opened.head}\nstate = checkpoint{part.access}" if part.path else ""
-        found.append(
-            Finding(what, f"First key {rows[0].key!r}; {named}.", code, _place_in(opened.contents) if part.path else "")
-        )
+        return [*found, Finding(what, "A state dict has names of tensors.", level="bad"), *optimizers]
     if averages := [part.name for part in states if part.averaged]:
+        what = f"Beside the model lies an average of it: {', '.join(averages)}."
         why = "It is a moving average of the weights. People evaluate with the average, and go on training from the other."
-        found.append(
-            Finding(f"Beside the model lies an average of it: {', '.join(averages)}.", why, sure="likely", level="look")
-        )
-    found += map(_optimizer, saved)
+        found.append(Finding(what, why, sure="likely", level="look"))
+    found += optimizers
     if opened.devices:
-        what, why = (
-            f"It was saved on {', '.join(opened.devices)}.",
-            'Without map_location="cpu" it does not load where that is not.',
-        )
-        found.append(Finding(what, why, place=place_of("cuda-checkpoint-on-cpu"), level="look"))
-    return found + _oddities(chosen, mapped_as_one=opened.kind in ("safetensors", "index"))
+        why = 'Without map_location="cpu" it does not load where that is not.'
+        what = f"It was saved on {', '.join(opened.devices)}."
+        found.append(explained(what, why, "cuda-checkpoint-on-cpu", level="look"))
+    shared = [] if opened.kind in ("safetensors", "index") else _storages(chosen.rows)
+    return [*found, *_oddities(chosen.rows), *shared, *_values(chosen)]
 
 
-def _place_in(contents: Any) -> str:
-    lightning = isinstance(contents, Mapping) and "pytorch-lightning_version" in contents
-    return place_of("lightning-checkpoint" if lightning else "whole-checkpoint-passed")
+def _state(part: Part, opened: Opened) -> Finding:
+    dtypes = Counter(row.dtype for row in part.rows)
+    named = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common(MOST_SHOWN))
+    size = size_name(total_bytes(part.rows))
+    what = f"{part.name} is a state dict: {len(part.rows)} keys, {part.count:,} numbers, {size}."
+    why = f"First key {part.rows[0].key!r}; {named}."
+    if not part.path:
+        return Finding(what, why)
+    lightning = isinstance(opened.contents, Mapping) and "pytorch-lightning_version" in opened.contents
+    place = place_of("lightning-checkpoint" if lightning else "whole-checkpoint-passed")
+    return Finding(what, why, f"{opened.head}\nstate = checkpoint{part.access}", place)
 
 
 def _numbers(contents: Any) -> list[Finding]:
-    if not isinstance(contents, Mapping):
-        return []
-    plain = [f"{key} = {repr(value)[:40]}" for key, value in contents.items() if type(value) in (int, float, str, bool)]
-    if not plain:
-        return []
+    named = contents.items() if isinstance(contents, Mapping) else ()
+    plain = [f"{key} = {repr(value)[:40]}" for key, value in named if type(value) in (int, float, str, bool)]
     more = f", and {len(plain) - 8} more" if len(plain) > 8 else ""
-    return [Finding(f"Its numbers: {', '.join(plain[:8])}{more}.", "A trainer writes them beside the weights.")]
+    what = f"Its numbers: {', '.join(plain[:8])}{more}."
+    return [Finding(what, "A trainer writes them beside the weights.")] if plain else []
 
 
 def counted(number: int, noun: str) -> str:
@@ -148,35 +147,31 @@ def counted(number: int, noun: str) -> str:
 
 def _optimizer(part: Part) -> Finding:
     state = part.value["state"]
-    groups = part.value["param_groups"]
     entries = [entry for entry in state.values() if isinstance(entry, Mapping)] if isinstance(state, Mapping) else []
     names = {name for entry in entries for name in entry}
     kind = next((kind for wanted, kind in KINDS if wanted <= names), "unknown" if names else "")
-    steps = [entry["step"] for entry in entries if isinstance(entry.get("step"), (int, float, Tensor))]
+    steps = [step for entry in entries if isinstance(step := entry.get("step"), (int, float, Tensor))]
     taken = max(
         (int(step) for step in steps if not isinstance(step, Tensor) or not step.is_meta and step.numel() == 1), default=0
     )
     why = f"Its state holds {', '.join(sorted(map(str, names)))}." if names else "It holds no state: no step, or a plain SGD."
+    counts = f"{counted(len(part.value['param_groups']), 'group')}, {counted(len(entries), 'parameter')}"
     after = f", after {taken:,} steps" * bool(taken)
-    counts = f"{counted(len(groups), 'group')}, {counted(len(entries), 'parameter')}"
     what = f"{part.name} is the state of an optimizer{f', {kind}' * bool(kind)}: {counts}{after}."
     return Finding(what, why, sure="likely" if kind else "certain")
 
 
-def _oddities(part: Part, mapped_as_one: bool) -> list[Finding]:
-    rows = describe(part.value)
+def _oddities(rows: list[Row]) -> list[Finding]:
     found = []
     if empty := [row.key for row in rows if row.shape and 0 in row.shape]:
-        why = (
-            "ZeRO-3 saves empty tensors; the numbers are in the folders beside it, and DeepSpeed's zero_to_fp32.py joins them."
-        )
         what = f"Empty: {counted(len(empty), 'tensor')}, such as {empty[0]!r}."
-        found.append(Finding(what, why, "", place_of("empty-tensors"), "likely", "bad"))
+        why = "ZeRO-3 saves empty tensors; the numbers lie in the folders beside it: DeepSpeed's zero_to_fp32.py joins them."
+        found.append(explained(what, why, "empty-tensors", sure="likely"))
     if quantised := [row.key for row in rows if "quantised" in row.note or row.key.endswith("_packed_params")]:
-        why = "Quantise the model in the same way before it loads, or get the file from before."
         what = f"It is quantised: {counted(len(quantised), 'key')}, such as {quantised[0]!r}."
-        found.append(Finding(what, why, "", place_of("quantised-checkpoint"), level="look"))
-    return found + ([] if mapped_as_one else _storages(rows)) + _values(part, rows)
+        why = "Quantise the model in the same way before it loads, or get the file from before."
+        found.append(explained(what, why, "quantised-checkpoint", level="look"))
+    return found
 
 
 def _storages(rows: list[Row]) -> list[Finding]:
@@ -184,26 +179,24 @@ def _storages(rows: list[Row]) -> list[Finding]:
     for row in rows:
         if row.storage is not None:
             shared[row.storage].append(row)
-    tied = [group for group in shared.values() if len(group) > 1 and all(row.bytes == row.storage_bytes for row in group)]
     found = []
-    if tied:
+    if tied := [group for group in shared.values() if len(group) > 1 and all(row.bytes == row.storage_bytes for row in group)]:
         names = "; ".join(" and ".join(row.key for row in group[:3]) for group in tied[:MOST_SHOWN])
-        found.append(Finding(f"Tied, one tensor under more than one key: {names}.", "They share their storage.", level="ok"))
+        found.append(Finding(f"Tied, one tensor under more than one key: {names}.", "They share their storage."))
     drags = [(group[0], group[0].storage_bytes - sum(row.bytes for row in group)) for group in shared.values()]
-    wasted = [(row.key, size) for row, size in drags if size > max(1024, row.storage_bytes // 2)]
-    if wasted:
+    if wasted := [(row.key, size) for row, size in drags if size > max(1024, row.storage_bytes // 2)]:
         lost = size_name(sum(size for _, size in wasted))
         what = f"A slice drags its whole storage along, in {counted(len(wasted), 'tensor')}: {lost} for nothing."
         why = f"torch.save writes the storage, not the view: {wasted[0][0]!r}, for one. Copy what is there, and save again."
         code = "small = {key: value.clone() for key, value in state.items()}\ntorch.save(small, 'small.pth')"
-        found.append(Finding(what, why, code, place_of("slice-saves-the-whole"), level="look"))
+        found.append(explained(what, why, "slice-saves-the-whole", code, level="look"))
     return found
 
 
-def _values(part: Part, rows: list[Row]) -> list[Finding]:
+def _values(part: Part) -> list[Finding]:
     """Tensors that are not finite, or all zero; only small ones are read."""
-    ill, zero, skipped, read = [], [], 0, 0
-    for row in rows:
+    found, ill, zero, skipped, read = [], [], [], 0, 0
+    for row in part.rows:
         value = part.value[row.key]
         if not isinstance(value, Tensor) or row.note or not value.is_floating_point() or not value.numel():
             continue
@@ -216,11 +209,9 @@ def _values(part: Part, rows: list[Row]) -> list[Finding]:
             ill.append(row.key)
         elif top == 0 and value.dim() > 1:
             zero.append(f"{row.key} ({shape_name(row.shape)})")
-    found = []
     if ill:
-        why = "The training had diverged before it was saved: take an older file."
         what = f"NaN or infinity in {counted(len(ill), 'tensor')}, such as {ill[0]!r}."
-        found.append(Finding(what, why, "", place_of("loss-jumps"), level="bad"))
+        found.append(explained(what, "The training had diverged before it was saved: take an older file.", "loss-jumps"))
     if zero:
         why = "Some layers begin so; a trained one that is zero was never filled."
         found.append(Finding(f"All zero: {', '.join(zero[:MOST_SHOWN])}.", why, sure="cannot be told", level="look"))

@@ -73,6 +73,11 @@ class Findings(list[Finding]):
         return f"<div style='{style}' role='status'>{''.join(parts)}</div>{diff}"
 
 
+def explained(what: str, why: str, address: str, code: str = "", sure: str = "certain", level: str = "bad") -> Finding:
+    """A finding whose place is an entry of the finder. Raises ValueError for an address that there is not."""
+    return Finding(what, why, code, place_of(address), sure, level)
+
+
 def place_of(address: str) -> str:
     """The file and heading of an entry of the finder. Raises ValueError for an address that there is not."""
     for entry in table():

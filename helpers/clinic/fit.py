@@ -4,67 +4,58 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from helpers.clinic.contents import Part
-from helpers.clinic.finding import Finding, place_of
+from helpers.clinic.finding import Finding, explained, place_of
 from helpers.compare import Pair, compare, same_storage
 
 Change = Callable[[str], str]
-MOST_SHOWN, MOST_LISTED = 4, 60
+MOST_SHOWN = 4
 _PREFIXES = {"module.": "module-prefix-in-the-file", "_orig_mod.": "orig-mod-prefix", "_orig_mod.module.": "two-wrappers"}
 
 
-def best_of(states: list[Part], model: nn.Module | None) -> Part:
-    """The state dict that explains most of the model; an average only if nothing else fits at all."""
-    if model is None or len(states) == 1:
-        return states[0]
-    fits = {part.path: _matched(_pairs(part.value, model, True)) for part in states}
-    return max(states, key=lambda part: (fits[part.path] > 0, not part.averaged, fits[part.path]))
-
-
-def _pairs(state: Mapping[str, Any], model: nn.Module, explain: bool) -> list[Pair]:
-    return compare(state, model.state_dict(), values=False, explain=explain)
+def best_of(states: list[Part], model: nn.Module | None) -> tuple[Part | None, list[Pair]]:
+    """The state dict that explains most of the model, with the pairs; an average only if nothing else fits at all."""
+    if model is None or not states:
+        return (states[0] if states else None), []
+    compared = [(part, compare(part.value, model.state_dict(), values=False, explain=True)) for part in states]
+    return max(compared, key=lambda one: (_matched(one[1]) > 0, not one[0].averaged, _matched(one[1])))
 
 
 def _matched(pairs: list[Pair]) -> int:
     return sum(pair.relation in ("same", "rename") for pair in pairs)
 
 
-def fitting(part: Part, model: nn.Module, head: str) -> tuple[list[Finding], list[Pair]]:
-    """The findings, the first with the lines that load all that fits, and the pairs."""
-    pairs = _pairs(part.value, model, True)
+def fitting(part: Part, model: nn.Module, pairs: list[Pair], head: str) -> list[Finding]:
+    """What stands in the way, and at the end the lines that load all that fits."""
     unclear = [pair for pair in pairs if len(pair.candidates) > 1]
     if unclear:
         what = f"{len(unclear)} keys are ambiguous, such as {unclear[0].key!r}: {' or '.join(unclear[0].candidates[:3])}."
         why = "More than one mapping explains them equally, and a guess would load, wrong. Its old code alone tells which."
-        return [Finding(what, why, "", place_of("renamed-layers"), "cannot be told", "bad")], pairs
+        return [explained(what, why, "renamed-layers", sure="cannot be told")]
     renames, change, place = _change(pairs)
     moved = {change(key): value for key, value in part.value.items()}
-    plain = _pairs(moved, model, False)
+    plain = compare(moved, model.state_dict(), values=False)
     if not any(pair.relation == "same" or pair.word == "shape" for pair in plain):
-        what, why = (
-            "Nothing of it fits the model.",
-            "No key and no shape of the one explains the other: it is of another model.",
-        )
-        return [Finding(what, why, "", place_of("renamed-layers"), "likely", "bad")], pairs
+        why = "No key and no shape of the one explains the other: it is of another model."
+        return [explained("Nothing of it fits the model.", why, "renamed-layers", sure="likely")]
     why, sure = "One mapping explains them, and the lines below rename them.", "certain"
     if lone := [f"{pair.candidates[0]} for {pair.key}" for pair in pairs if pair.candidates]:
         why, sure = f"{lone[0]}: the shapes agree, but it may as well be another layer. Compare outputs.", "likely"
     found = [Finding("Its keys have other names.", why, "", place, sure, "look")] if renames else []
-    ailments, cures = _ailments(moved, model, plain)
-    lines = [f"{head}\nstate = checkpoint{part.access}", *renames, *cures, *_load(moved, model, plain, cures)]
-    fits = _matched(plain)
-    whole = fits == len(plain)
-    what = (
-        f"It fits: all {fits} keys have their place." if whole else f"It fits in part: {fits} of {len(plain)} keys as they are."
-    )
+    ill = _ailments(moved, model, plain)
+    lines = [f"{head}\nstate = checkpoint{part.access}", *renames, *ill.cures, *_load(plain, ill.cures)]
+    fits, count = _matched(plain), len(plain)
+    in_part = f"It fits in part: {fits} of {count} keys as they are."
+    what = f"It fits: all {fits} keys have their place." if fits == count else in_part
     why = "The names and shapes agree; whether the numbers are the right ones, outputs alone can tell."
     last = Finding(what, why, "\n".join(lines), "notebooks/06_when_keys_do_not_match.ipynb, 'Rename, load, verify'")
-    return [*found, *ailments, last], pairs
+    return [*found, *ill.findings, last]
 
 
 def _change(pairs: list[Pair]) -> tuple[list[str], Change, str]:
@@ -99,67 +90,40 @@ def _change(pairs: list[Pair]) -> tuple[list[str], Change, str]:
     return lines, lambda name: listed.get(name, name if name in new or name not in free else f"{name} (old)"), place
 
 
-def _ailments(state: dict[str, Any], model: nn.Module, pairs: list[Pair]) -> tuple[list[Finding], list[str]]:
+@dataclass
+class Ailments:
     """What does not fit after renaming, each with its cause, and the lines that cure what can be cured."""
-    own, found, cures = model.state_dict(), [], []
-    shapes = {
-        pair.key: (tuple(state[pair.key].shape), tuple(own[pair.key].shape))
-        for pair in pairs
-        if pair.word == "shape" and state[pair.key].numel()
-    }
+
+    findings: list[Finding] = field(default_factory=list)
+    cures: list[str] = field(default_factory=list)
+
+    def add(self, what: str, keys: Collection[str], why: str, address: str, cure: str = "", sure: str = "certain") -> None:
+        """One more, if there are keys that have it."""
+        if keys:
+            named = ", ".join([*keys][:MOST_SHOWN]) + f" and {len(keys) - MOST_SHOWN} more" * (len(keys) > MOST_SHOWN)
+            self.findings.append(explained(f"{what}: {named}.", why, address, sure=sure, level="look"))
+            self.cures += [cure] * bool(cure)
+
+
+def _ailments(state: dict[str, Any], model: nn.Module, pairs: list[Pair]) -> Ailments:
+    ill, own = Ailments(), model.state_dict()
+    reshaped = [pair.key for pair in pairs if pair.word == "shape" and state[pair.key].numel()]
+    shapes = {key: (tuple(state[key].shape), tuple(own[key].shape)) for key in reshaped}
     turned = [key for key, (one, other) in shapes.items() if len(one) == 2 and one == other[::-1]]
     grown = [key for key, (one, other) in shapes.items() if key not in turned and _grown(key, one, other, model, shapes)]
-    resized = [key for key in shapes if key not in turned + grown]
-    if turned:
-        last = {key.split(".")[-2] for key in turned if "." in key}
-        square = [
-            key for key, value in state.items() if _is_square(value) and key.split(".")[-2:-1] and key.split(".")[-2] in last
-        ]
-        why = "A layer with in × out weights, as GPT-2's Conv1D, became a Linear." + _squares(square)
-        found.append(_list("transposed", turned, why, "transposed-weight", "likely"))
-        cures.append(f"for key in {turned + square!r}:\n    state[key] = state[key].t()")
-    if grown:
-        found.append(
-            _list(
-                "a grown vocabulary",
-                grown,
-                "The model has more rows; the new ones keep their first numbers.",
-                "larger-vocabulary",
-            )
-        )
-        cures.append(
-            f"own = model.state_dict()\nfor key in {grown!r}:\n    rows = own[key].clone()\n"
-            "    rows[: len(state[key])] = state[key]\n    state[key] = rows"
-        )
-    if resized:
-        found.append(_resized(resized, shapes))
-    more, ties = _absent(state, own, pairs)
-    return found + more, cures + ties
-
-
-def _absent(state: dict[str, Any], own: Mapping[str, Any], pairs: list[Pair]) -> tuple[list[Finding], list[str]]:
-    """What only one side has: the second name of a tied tensor, another number of layers, and the rest."""
-    found, cures = [], []
-    missing = [pair.key for pair in pairs if pair.relation == "missing"]
-    twins = {key: other for key in missing for other in own if other in state and same_storage(own[key], own[other])}
-    if twins:
-        found.append(_list("missing because tied", list(twins), "The file keeps one name of two.", "tied-weights"))
-        cures = [f"state[{key!r}] = state[{other!r}]" for key, other in twins.items()]
-    norms = {key: old for key in missing if (old := _old_norm(key)) in state}
-    if norms:
-        found.append(_list("weight norm under its old names", norms.values(), "The lines below rename them.", "weight-norm"))
-        cures += [f"state[{key!r}] = state.pop({old!r})" for key, old in norms.items()]
-    missing = [key for key in missing if key not in twins and key not in norms]
-    extra = [pair.key for pair in pairs if pair.relation == "unexpected" and pair.key not in norms.values()]
-    return found + _layers(missing, extra, state, own) + _rest(missing, extra), cures
-
-
-def _old_norm(key: str) -> str:
-    return re.sub(r"parametrizations\.(\w+)\.original([01])$", lambda found: f"{found[1]}_{'gv'[int(found[2])]}", key)
-
-
-def _squares(square: list[str]) -> str:
-    return f" {len(square)} square ones of the same name are turned too: nothing in their shape could tell." * bool(square)
+    last = [key.split(".")[-2:-1] for key in turned if "." in key]
+    square = [key for key, value in state.items() if key.split(".")[-2:-1] in last and _is_square(value)]
+    why = "A layer with in × out weights, as GPT-2's Conv1D, became a Linear."
+    why += f" {len(square)} square ones of the same name are turned too: nothing in their shape could tell." * bool(square)
+    cure = f"for key in {turned + square!r}:\n    state[key] = state[key].t()"
+    ill.add("Transposed", turned, why, "transposed-weight", cure, "likely")
+    why = "The model has more rows; the new ones keep their first numbers."
+    cure = f"own = model.state_dict()\nfor key in {grown!r}:\n    rows = own[key].clone()\n"
+    cure += "    rows[: len(state[key])] = state[key]\n    state[key] = rows"
+    ill.add("A grown vocabulary", grown, why, "larger-vocabulary", cure)
+    _resized([key for key in shapes if key not in turned + grown], shapes, ill)
+    _absent(state, own, pairs, ill)
+    return ill
 
 
 def _is_square(value: Any) -> bool:
@@ -174,39 +138,47 @@ def _grown(key: str, one: tuple[int, ...], other: tuple[int, ...], model: nn.Mod
     return key in tables or any(shapes[name] == (one, other) for name in tables & shapes.keys())
 
 
-def _resized(keys: list[str], shapes: dict[str, Any]) -> Finding:
-    first = all(one[1:] == other[1:] for one, other in map(shapes.__getitem__, keys))
-    position = any("pos" in key.rpartition(".")[2] or "position" in key for key in keys)
-    if position:
-        return _list("positions of another length", keys, "Interpolate them, or begin anew.", "positional-embedding", "likely")
-    if first and len({key.rpartition(".")[0] for key in keys}) == 1:
-        return _list("a new head", keys, "Another number of classes: it keeps its first numbers, and is trained.",
-                     "other-number-of-classes", "likely")  # fmt: skip
-    return _list(
-        "of another size", keys, "Build the model with the sizes that the file has.", "other-number-of-channels", "likely"
-    )
+def _resized(keys: list[str], shapes: dict[str, Any], ill: Ailments) -> None:
+    rows_alone = all(one[1:] == other[1:] for one, other in map(shapes.__getitem__, keys))
+    if any("pos" in key.rpartition(".")[2] or "position" in key for key in keys):
+        why = "Interpolate them, or begin anew."
+        ill.add("Positions of another length", keys, why, "positional-embedding", sure="likely")
+    elif rows_alone and len({key.rpartition(".")[0] for key in keys}) == 1:
+        why = "Another number of classes: it keeps its first numbers, and is trained."
+        ill.add("A new head", keys, why, "other-number-of-classes", sure="likely")
+    else:
+        why = "Build the model with the sizes that the file has."
+        ill.add("Of another size", keys, why, "other-number-of-channels", sure="likely")
 
 
-def _list(what: str, keys: Iterable[str], why: str, address: str, sure: str = "certain") -> Finding:
-    keys = list(keys)
-    named = ", ".join(keys[:MOST_SHOWN]) + f" and {len(keys) - MOST_SHOWN} more" * (len(keys) > MOST_SHOWN)
-    return Finding(f"{what[0].upper()}{what[1:]}: {named}.", why, "", place_of(address), sure, "look")
-
-
-def _layers(missing: list[str], extra: list[str], state: Iterable[str], own: Iterable[str]) -> list[Finding]:
-    """Numbered layers of which one side has more."""
-    ours, theirs = _numbered(state), _numbered(own)
-    found = []
-    for place, there in theirs.items():
+def _absent(state: dict[str, Any], own: Mapping[str, Any], pairs: list[Pair], ill: Ailments) -> None:
+    """What only one side has: the second name of a tied tensor, another number of layers, and the rest."""
+    missing = [pair.key for pair in pairs if pair.relation == "missing"]
+    twins = {key: other for key in missing for other in own if other in state and same_storage(own[key], own[other])}
+    cure = "\n".join(f"state[{key!r}] = state[{other!r}]" for key, other in twins.items())
+    ill.add("Missing because tied", twins, "The file keeps one name of two.", "tied-weights", cure)
+    norms = {key: old for key in missing if (old := _old_norm(key)) in state}
+    cure = "\n".join(f"state[{key!r}] = state.pop({old!r})" for key, old in norms.items())
+    ill.add("Weight norm under its old names", norms.values(), "The lines below rename them.", "weight-norm", cure)
+    missing = [key for key in missing if key not in twins and key not in norms]
+    extra = [pair.key for pair in pairs if pair.relation == "unexpected" and pair.key not in norms.values()]
+    ours = _numbered(state)
+    for place, there in _numbered(own).items():
         here = ours.get(place, set())
-        odd = tuple(f"{place}.{k}." for k in here ^ there)
-        open_keys = [key for key in missing + extra if key.startswith(odd)] if odd else []
-        if len(here) != len(there) and here & there and open_keys:
-            what, why = f"Another number of layers in {place}", f"The file has {len(here)}, the model {len(there)}."
-            found.append(_list(what, open_keys, f"{why} Build the model with {len(here)}.", "missing-only"))
-            missing[:] = [key for key in missing if key not in open_keys]
-            extra[:] = [key for key in extra if key not in open_keys]
-    return found
+        odd = tuple(f"{place}.{k}." for k in here ^ there) if len(here) != len(there) and here & there else ()
+        layers = [key for key in missing + extra if key.startswith(odd)]
+        why = f"The file has {len(here)}, the model {len(there)}. Build the model with {len(here)}."
+        ill.add(f"Another number of layers in {place}", layers, why, "missing-only")
+        missing, extra = ([key for key in keys if key not in layers] for keys in (missing, extra))
+    address = "num-batches-tracked" if all(key.endswith("num_batches_tracked") for key in missing) else "missing-only"
+    why = "The file has nothing for them: they keep the numbers that the model was made with."
+    ill.add("Missing in the file", missing, why, address)
+    address = "position-ids" if all(key.endswith("position_ids") for key in extra) else "unexpected-only"
+    ill.add("Unexpected in the file", extra, "The model has no place for them; they are left out.", address)
+
+
+def _old_norm(key: str) -> str:
+    return re.sub(r"parametrizations\.(\w+)\.original([01])$", lambda found: f"{found[1]}_{'gv'[int(found[2])]}", key)
 
 
 def _numbered(keys: Iterable[str]) -> dict[str, set[int]]:
@@ -219,31 +191,13 @@ def _numbered(keys: Iterable[str]) -> dict[str, set[int]]:
     return found
 
 
-def _rest(missing: list[str], extra: list[str]) -> list[Finding]:
-    found = []
-    if missing:
-        why = "The file has nothing for them: they keep the numbers that the model was made with."
-        counters = all(key.endswith("num_batches_tracked") for key in missing)
-        found.append(_list("missing in the file", missing, why, "num-batches-tracked" if counters else "missing-only"))
-    if extra:
-        positions = all(key.endswith("position_ids") for key in extra)
-        why = "The model has no place for them; they are left out."
-        found.append(_list("unexpected in the file", extra, why, "position-ids" if positions else "unexpected-only"))
-    return found
-
-
-def _load(state: dict[str, Any], model: nn.Module, pairs: list[Pair], cures: list[str]) -> list[str]:
+def _load(pairs: list[Pair], cures: list[str]) -> list[str]:
     """The last lines: strict where all has its place, and what is left out said where not."""
-    if _matched(pairs) == len(pairs):
-        return ["model.load_state_dict(state)"]
     cured = "\n".join(cures)
     open_ = [pair for pair in pairs if pair.relation != "same" and repr(pair.key) not in cured]
-    if not open_:
-        return ["model.load_state_dict(state)"]
-    keep = "own = model.state_dict()\nstate = {key: value for key, value in state.items() if key in own"
+    extra = [pair.relation == "unexpected" for pair in open_]
     resized = any(pair.word == "shape" for pair in open_)
+    keep = "own = model.state_dict()\nstate = {key: value for key, value in state.items() if key in own"
     keep += " and value.shape == own[key].shape}" if resized else "}"
-    if all(pair.relation == "unexpected" for pair in open_):
-        return [keep, "model.load_state_dict(state)"]
-    dropped = any(pair.relation == "unexpected" for pair in open_) or resized
-    return [*[keep] * dropped, "print(model.load_state_dict(state, strict=False))"]
+    load = "model.load_state_dict(state)" if all(extra) else "print(model.load_state_dict(state, strict=False))"
+    return [*[keep] * (resized or any(extra)), load]

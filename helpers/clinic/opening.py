@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,10 +13,10 @@ from typing import Any, BinaryIO
 import torch
 
 from helpers import files, pickles
-from helpers.clinic.finding import Finding, place_of
+from helpers.clinic.finding import Finding, explained, place_of
 from helpers.describe import read_file, size_name, words_of
 
-SMALL, MOST_NAMES, MOST_PICKLE = 64 << 20, 4, 1 << 22
+SMALL, MOST_NAMES = 64 << 20, 4
 OTHER_TOOLS = ("TorchScript", "exported", "npz", "npy", "HDF5", "GGUF", "distributed")
 TENSORS = ("torch", "old torch", "safetensors", "index")
 _PLACES = {
@@ -36,6 +36,12 @@ _CODE = {
     "distributed": "from torch.distributed.checkpoint.format_utils import dcp_to_torch_save\n\n"
     "dcp_to_torch_save({!r}, 'whole.pth')",
     "npz": "import numpy\nimport torch\n\nstate = {{key: torch.from_numpy(value) for key, value in numpy.load({!r}).items()}}",
+}
+_ENDINGS = {
+    ".safetensors": ("safetensors", "cut safetensors"),
+    ".gguf": ("GGUF",),
+    ".npz": ("npz",),
+    ".json": ("index", "JSON"),
 }
 _LOAD = 'torch.load({!r}, map_location="cpu"{}, weights_only=True)'
 _FROM_FILE = "torch.load(file, map_location='cpu', weights_only=True)"
@@ -71,8 +77,9 @@ def open_up(path: Path, verify: bool, report: Callable[[int], object]) -> Opened
         with files.open_file(path) as file:
             header = files.header_of(file, path.name)
             found = [_kind(header, path), *_checksums(header, verify, report)]
-            found += _permission(header, file, path)
-            devices = _devices(header, file)
+            pickled = header.kind in ("torch", "old torch")
+            found += [_permission(header, file, path)] if pickled else []
+            devices = _devices(header, file) if pickled else ()
     except (OSError, ValueError):
         return Opened([_kind(files.read_header(path), path)], None, "")
     opened = Opened(found, None, _head(header.kind, path), devices, header.kind)
@@ -90,14 +97,8 @@ def _kind(header: files.Header, path: Path) -> Finding:
     level = "ok" if kind in TENSORS else "look" if kind in OTHER_TOOLS else "bad"
     place = place_of(_PLACES[kind]) if kind in _PLACES else ""
     ending = path.suffix.lower()
-    known = {
-        ".safetensors": ("safetensors", "cut safetensors"),
-        ".gguf": ("GGUF",),
-        ".npz": ("npz",),
-        ".json": ("index", "JSON"),
-    }
     why = f"The first bytes say so; {size_name(header.size)}."
-    if kind not in known.get(ending, (kind,)):
+    if kind not in _ENDINGS.get(ending, (kind,)):
         why += f" Its ending {ending} says something else, and is wrong."
     return Finding(header.words, why, _CODE.get(kind, "").format(str(path)), place, level=level)
 
@@ -105,7 +106,7 @@ def _kind(header: files.Header, path: Path) -> Finding:
 def _checksums(header: files.Header, verify: bool, report: Callable[[int], object]) -> list[Finding]:
     if header.archive is None or not header.checked:
         why = "Whether a bit has changed cannot be told; compare with a checksum that its maker gives."
-        carried = header.kind in TENSORS and header.kind != "index"
+        carried = header.kind in ("torch", "old torch", "safetensors")
         return [Finding("It carries no checksums.", why, sure="cannot be told")] if carried else []
     if header.size > SMALL and not verify:
         what = f"Its checksums were not looked at: it is larger than {size_name(SMALL)}."
@@ -114,39 +115,32 @@ def _checksums(header: files.Header, verify: bool, report: Callable[[int], objec
     if damaged is None:
         return [Finding("It is whole: every checksum holds.", "torch wrote one for each entry and does not look at it.")]
     what = f"It is damaged: the entry {damaged} is not what was saved."
-    return [
-        Finding(what, "Its checksum does not hold. Get the file again.", "", place_of("damaged-in-the-middle"), level="bad")
-    ]
+    return [explained(what, "Its checksum does not hold. Get the file again.", "damaged-in-the-middle")]
 
 
-def _permission(header: files.Header, file: BinaryIO, path: Path) -> list[Finding]:
+def _permission(header: files.Header, file: BinaryIO, path: Path) -> Finding:
     """Whether it may be opened: what its pickle asks for."""
-    if header.kind not in ("torch", "old torch"):
-        return []
     try:
         programs = pickles.programs(header, file)
-    except files.ZIP_ERRORS as error:
+    except Exception as error:
         why = "A file whose pickle cannot be followed is not opened."
-        return [Finding(f"It is damaged or no checkpoint: {words_of(error)}.", why, level="bad")]
-    words = next(filter(None, map(pickles.refusal, programs)), None)
-    names = list(dict.fromkeys(name for program in programs for name in program.names))
-    if words is None:
-        return [Finding("It may be opened.", f"It asks for {len(names)} names, all of which weights_only=True allows.")]
-    asked = [name for name in names if not pickles.SAFE.fullmatch(name)]
-    return [_refused(path, words, asked)]
+        return Finding(f"It is damaged or no checkpoint: {words_of(error)}.", why, level="bad")
+    if refused := next(filter(None, map(pickles.refusal, programs)), None):
+        return _refused(path, refused)
+    count = len({name for program in programs for name in program.names})
+    return Finding("It may be opened.", f"It asks for {count} names, all of which weights_only=True allows.")
 
 
-def _refused(path: Path, words: str, asked: list[str]) -> Finding:
+def _refused(path: Path, refused: pickles.Refusal) -> Finding:
+    what, asked = f"It {refused.words}", refused.names
     why = f"It asks for {', '.join(asked[:MOST_NAMES])}{' and more' * (len(asked) > MOST_NAMES)}." if asked else ""
-    if "safe_globals" in words:
-        place = place_of("argparse-namespace" if "numpy" not in why else "numpy-scalar")
-        return Finding(f"It {words}", why, _allowing(path, asked), place, level="bad")
-    if words.startswith("calls"):
-        return Finding(f"It {words}", why, f"import torch\n\ncheckpoint = {_LOAD.format(str(path), '')}", "", "likely", "bad")
+    if refused.kind in ("numpy", "plain"):
+        address = "argparse-namespace" if refused.kind == "plain" else "numpy-scalar"
+        return explained(what, why, address, _allowing(path, asked))
+    if refused.kind == "call":
+        return Finding(what, why, f"import torch\n\ncheckpoint = {_LOAD.format(str(path), '')}", "", "likely", "bad")
     if not asked or not all(_OF_A_MODEL.fullmatch(name) and name.split(".")[0] not in _PYTHONS for name in asked):
-        return Finding(
-            f"It {words}", f"{why} No weights need that: leave it closed.", "", place_of("blocked-module"), level="bad"
-        )
+        return explained(what, f"{why} No weights need that: leave it closed.", "blocked-module")
     code = f"""import torch
 
 whole = torch.load({str(path)!r}, map_location="cpu", weights_only=False)
@@ -154,34 +148,27 @@ whole = whole["model"] if isinstance(whole, dict) else whole
 state = whole.state_dict()
 torch.save(state, "state.pth")"""
     why += " That is a whole model, saved as a program. Only if you made the file yourself: run this where its classes are."
-    return Finding(f"It {words}", why, code, place_of("whole-model-in-the-file"), "likely", "bad")
+    return explained(what, why, "whole-model-in-the-file", code, "likely")
 
 
-def _allowing(path: Path, asked: list[str]) -> str:
-    modules, names = {"torch"}, []
+def _allowing(path: Path, asked: Sequence[str]) -> str:
+    modules, listed = {"torch"}, ""
     for name in asked:
-        module = name.rpartition(".")[0]
-        modules.add(module.replace("numpy.core", "numpy").split("._core")[0])
+        modules.add(name.rpartition(".")[0].replace("numpy.core", "numpy").split("._core")[0])
         now = name.replace("numpy.core", "numpy._core")
-        names.append(f"({now}, {name!r})" if now != name else now.removeprefix("builtins."))
+        listed += f"    {f'({now}, {name!r})' if now != name else now.removeprefix('builtins.')},\n"
     if any(module.startswith("numpy") for module in modules):
-        names.append('*[type(numpy.dtype(code)) for code in "?bhilqBHILQefdFD"]')
+        listed += '    *[type(numpy.dtype(code)) for code in "?bhilqBHILQefdFD"],\n'
     imports = "\n".join(f"import {module}" for module in sorted(modules - {"builtins"}))
-    listed = "".join(f"    {name},\n" for name in names)
-    return (
-        f"{imports}\n\nnames = [\n{listed}]\nwith torch.serialization.safe_globals(names):\n"
-        f"    checkpoint = {_LOAD.format(str(path), '')}"
-    )
+    loading = f"with torch.serialization.safe_globals(names):\n    checkpoint = {_LOAD.format(str(path), '')}"
+    return f"{imports}\n\nnames = [\n{listed}]\n{loading}"
 
 
 def _devices(header: files.Header, file: BinaryIO) -> tuple[str, ...]:
     """Where its tensors lay when they were saved, as the pickle says."""
-    if header.kind not in ("torch", "old torch"):
-        return ()
     try:
-        file.seek(0)
-        pickled = pickles.program_of(header) if header.archive else file.read(MOST_PICKLE)
-    except files.ZIP_ERRORS:
+        pickled = pickles.program_of(header, file)
+    except Exception:
         return ()
     return tuple(sorted({name.decode() for length, name in _DEVICE.findall(pickled) if ord(length) == len(name)}))
 
@@ -200,10 +187,7 @@ def _head(kind: str, path: Path) -> str:
 
 
 def _read(header: files.Header, path: Path) -> Any:
-    """The contents, mapped and not read. Of a large file from before torch 1.6, which cannot be mapped, shapes alone.
-
-    torch.load believes the ending .safetensors, so a file of torch's that is called so is opened here.
-    """
+    """The contents, mapped and not read. Of a large file from before torch 1.6, which cannot be mapped, shapes alone."""
     if header.kind == "old torch" and header.size > SMALL:
         return torch.load(path, map_location="meta", weights_only=True)
     if header.kind == "safetensors":
@@ -216,7 +200,4 @@ def _read(header: files.Header, path: Path) -> Any:
             raise ValueError(f"{len(away)} of its {len(names)} shards are not beside it, such as {away[0]!r}.")
         shards = [_read(files.read_header(path.with_name(name)), path.with_name(name)) for name in names]
         return {key: value for shard in shards for key, value in shard.items()}
-    if path.suffix == ".safetensors":
-        with files.open_file(path) as file:
-            return torch.load(file, map_location="cpu", weights_only=True)
     return read_file(path)

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn, optim
 
 from helpers.clinic.contents import Part
-from helpers.clinic.finding import Finding, place_of
+from helpers.clinic.finding import Finding, explained
 
 
 def resuming(saved: list[Part], optimizer: optim.Optimizer, model: nn.Module | None, head: str) -> list[Finding]:
     """What stands in the way, or the line that loads it."""
     if not saved:
         why = "Only the weights were saved: training goes on with an empty optimizer."
-        return [Finding("There is no optimizer in it.", why, "", place_of("keyerror-optimizer"), level="look")]
+        return [explained("There is no optimizer in it.", why, "keyerror-optimizer", level="look")]
     part = saved[0]
     groups, own = part.value["param_groups"], optimizer.param_groups
     sizes = [len(group["params"]) for group in groups], [len(group["params"]) for group in own]
     if len(groups) != len(own):
         what = f"Its optimizer has {len(groups)} groups, yours {len(own)}."
-        return [_bad(what, "Build the groups as they were when it was saved.", "number-of-groups")]
+        return [explained(what, "Build the groups as they were when it was saved.", "number-of-groups")]
     if sizes[0] != sizes[1]:
         what = f"Its groups have {sizes[0]} parameters, yours {sizes[1]}."
-        return [_bad(what, "Give the optimizer the same parameters in the same groups.", "group-size")]
+        return [explained(what, "Give the optimizer the same parameters in the same groups.", "group-size")]
     lacking = sorted(set(optimizer.defaults) & set(own[0]) - set(groups[0]) - {"differentiable", "decoupled_weight_decay"})
-    if lacking or _kind(groups[0]) != _kind(own[0]):
+    if lacking or ("momentum" in groups[0]) != ("momentum" in own[0]):
         what = f"It was saved by another kind of optimizer than {type(optimizer).__name__}."
-        return [_bad(what, f"It lacks {', '.join(lacking) or 'what yours has'}.", "keyerror-momentum")]
+        return [explained(what, f"It lacks {', '.join(lacking) or 'what yours has'}.", "keyerror-momentum")]
     return _in_order(part, optimizer, model, head)
-
-
-def _kind(group: dict[str, Any]) -> bool:
-    return "momentum" in group
-
-
-def _bad(what: str, why: str, address: str) -> Finding:
-    return Finding(what, why, "", place_of(address), level="bad")
 
 
 def _in_order(part: Part, optimizer: optim.Optimizer, model: nn.Module | None, head: str) -> list[Finding]:
@@ -48,19 +38,19 @@ def _in_order(part: Part, optimizer: optim.Optimizer, model: nn.Module | None, h
     mine = [known.get(id(parameter), "") for parameter in parameters]
     if names and all(mine) and names != mine and sorted(names) == sorted(mine):
         why = "Loading goes by position, and would swap their buffers without a word. Give the parameters in the saved order."
-        return [_bad("Its parameters stand in another order.", why, "size-of-tensor-in-step")]
+        return [explained("Its parameters stand in another order.", why, "size-of-tensor-in-step")]
     for place, parameter, name in zip(places, parameters, mine, strict=True):
         entry = part.value["state"].get(place, {})
         for key in ("momentum_buffer", "exp_avg", "square_avg", "sum"):
             value = entry.get(key) if isinstance(entry, dict) else None
             if isinstance(value, Tensor) and value.shape != parameter.shape:
-                what = (
-                    f"The {key} at position {place} has the shape {tuple(value.shape)}, its parameter {tuple(parameter.shape)}."
-                )
-                return [_bad(what, f"The order or the model differs {f'at {name}' * bool(name)}.", "size-of-tensor-in-step")]
+                shapes = f"{tuple(value.shape)}, its parameter {tuple(parameter.shape)}"
+                what = f"The {key} at position {place} has the shape {shapes}."
+                return [
+                    explained(what, f"The order or the model differs {f'at {name}' * bool(name)}.", "size-of-tensor-in-step")
+                ]
     code = f"{head}\noptimizer.load_state_dict(checkpoint{part.access})"
-    sure = "certain" if names and names == mine else "likely"
-    why = "Kind, groups and shapes agree" + (
-        ", and so do the names." if sure == "certain" else "; the order of equal shapes cannot be told."
-    )
+    sure, why = "likely", "Kind, groups and shapes agree; the order of equal shapes cannot be told."
+    if names and names == mine:
+        sure, why = "certain", "Kind, groups and shapes agree, and so do the names."
     return [Finding("It can resume.", why, code, "notebooks/07_resume_exactly.ipynb", sure)]

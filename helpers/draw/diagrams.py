@@ -31,7 +31,7 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], *, al
         body.append(svg.el("path", d=f"M{svg.MARGIN} {y}H{svg.number(sum(widths) + 10)}", stroke="#e4e7eb"))
         for k, (x, (mark, words)) in enumerate(zip(xs, row)):
             if mark:
-                body.append(svg.circled({"yes": "✓", "no": "✗", "wrong": "!"}[mark], svg.MARKS[mark], x + 12, y + 20))
+                body.append(svg.circled(*svg.MARKS[mark], x + 12, y + 20))
             for line, part in enumerate(words.split("\n")):
                 body.append(svg.text(x + 34 * bool(mark), y + 26 + LINE_STEP * line, part, 15, mono=k == 0))
         y += 40 + LINE_STEP * max(words.count("\n") for _, words in row)

@@ -34,7 +34,7 @@ SIGNS = {
     "unexpected": ("?", "#7a5c00"),
     "missing": ("∅", "#9b1239"),
 }
-MARKS = {"yes": SIGNS["same"][1], "no": SIGNS["missing"][1], "wrong": SIGNS["differs"][1]}
+MARKS = {"yes": ("✓", SIGNS["same"][1]), "no": ("✗", SIGNS["missing"][1]), "wrong": ("!", SIGNS["differs"][1])}
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,7 @@ def number(value: object) -> str:
 
 
 def text(
-    x: float,
-    y: float,
-    words: object,
-    size: int = 15,
-    ink: str = INK,
-    *,
-    mono: bool = False,
-    bold: bool = False,
-    align: str = "",
+    x: float, y: float, words: object, size: int = 15, ink: str = INK, mono: bool = False, bold: bool = False, align: str = ""
 ) -> str:
     """One line of text with its baseline at `y`; nothing for no words."""
     look = {"font_family": MONO if mono else None, "font_weight": "bold" if bold else None, "text_anchor": align or None}

@@ -39,7 +39,7 @@ def instructions(path: str | Path) -> list[tuple[str, str, str]]:
     """The pickle in a `.pth`, read and never run: (opcode, its argument, what it asks for), without bookkeeping."""
     with files.open_file(path) as file:
         header = files.header_of(file, Path(path).name)
-        program = pickles.program_of(header) if header.archive else file.read()
+        program = pickles.program_of(header, file)
     found = []
     for opcode, value, _ in pickletools.genops(program):
         if opcode.name not in _SILENT:

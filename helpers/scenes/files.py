@@ -111,12 +111,12 @@ def import_frames(state: str | Path, whole: str | Path) -> list[Picture]:
     return [_import_frame(names, count) for count in range(1, max(map(len, names)) + 1)]
 
 
-def _imports(path: str | Path) -> tuple[str, ...]:
+def _imports(path: str | Path) -> list[str]:
     with files.open_file(path) as file:
         return pickles.programs(files.header_of(file, Path(path).name), file)[0].names
 
 
-def _import_frame(names: list[tuple[str, ...]], count: int) -> Picture:
+def _import_frame(names: list[list[str]], count: int) -> Picture:
     rows = []
     for k in range(max(map(len, names))):
         cells = [name[k] if k < min(count, len(name)) else "" for name in names]

@@ -7,24 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from helpers.symptoms.finder import EMPTY, LIMITS, answer, find, messages_said, patterns, sure, words
+from helpers.symptoms.finder import EMPTY, LIMITS, answer, find, sure
 from helpers.symptoms.table import Symptom, group, groups, index, table, title
 
-__all__ = [
-    "EMPTY",
-    "LIMITS",
-    "Symptom",
-    "answer",
-    "find",
-    "group",
-    "groups",
-    "index",
-    "messages_said",
-    "patterns",
-    "table",
-    "title",
-    "words",
-]
+__all__ = ["EMPTY", "LIMITS", "Symptom", "answer", "find", "group", "groups", "index", "table", "title"]
 
 
 def load_ipython_extension(shell: Any) -> None:

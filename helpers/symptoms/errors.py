@@ -71,8 +71,5 @@ def pattern(message: str) -> str:
     A `$` at the end says that nothing follows.
     """
     parts = [re.escape(plain(part)).replace("\\ ", " ") for part in message.removesuffix("$").split("…") if part.strip()]
-    guarded = [
-        ("(?<![a-z0-9_])" if re.match(r"\w", part) else "") + part + ("(?![a-z0-9_])" if re.search(r"\w$", part) else "")
-        for part in parts
-    ]
+    guarded = [re.sub(r"^(?=\w)", "(?<![a-z0-9_])", re.sub(r"(?<=\w)$", "(?![a-z0-9_])", part)) for part in parts]
     return ".*?".join(guarded) + (":?$" if message.endswith("$") else "")

@@ -88,11 +88,8 @@ def answer(text: str) -> str:
     """What `find` finds, as Markdown with a link to each section, seen from `notebooks/`."""
     if not text.strip():
         return EMPTY
-    lines = [
-        f"{k}. **{escaped(hit.name)}**  \n{escaped(hit.advice)}  \n[{title(hit)}]({hit.link})"
-        for k, hit in enumerate(find(text), 1)
-    ]
-    return "\n".join(lines) or NONE
+    said = [f"**{escaped(hit.name)}**  \n{escaped(hit.advice)}  \n[{title(hit)}]({hit.link})" for hit in find(text)]
+    return "\n".join(f"{k}. {words}" for k, words in enumerate(said, 1)) or NONE
 
 
 def sure(text: str) -> Symptom | None:

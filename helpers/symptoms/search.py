@@ -20,15 +20,12 @@ class Words:
         for group in rules["synonyms"]:
             for word in group:
                 self.same.setdefault(self.stem(word), self.stem(group[0]))
-        self.spelt = {word: self.token(word) for group in rules["synonyms"] for word in group}
-        self.spelt |= {word: self.token(word) for entry in phrases for phrase in entry for word in self.split(phrase)}
         self.subject = sorted({self.token(word) for word in self.split(rules["subject"])})
         self.phrases = [[sorted(set(self.tokens(phrase))) for phrase in entry] for entry in phrases]
-        self.counts = dict(
-            Counter(token for entry in self.phrases for token in {token for phrase in entry for token in phrase})
-        )
+        self.counts = Counter(token for entry in self.phrases for token in set().union(*entry))
         self.weights = {token: 2 * round(50 * math.log(1 + len(phrases) / n)) for token, n in sorted(self.counts.items())}
-        self.spelt = {word: token for word, token in sorted(self.spelt.items()) if token in self.weights}
+        spelt = {word for entry in phrases for phrase in entry for word in self.split(phrase)}.union(*rules["synonyms"])
+        self.spelt = {word: token for word in sorted(spelt) if (token := self.token(word)) in self.weights}
 
     def stem(self, word: str) -> str:
         """The word without its ending."""
@@ -78,7 +75,7 @@ class Words:
         need = self.weigh(wanted) + max(self.weights.values(), default=0) * meant.count(None) // 2
         ranked = []
         for number, entry in enumerate(self.phrases):
-            has = self.weigh(wanted & {token for phrase in entry for token in phrase})
+            has = self.weigh(wanted & set().union(*entry))
             if has:
                 best = max(self.near(wanted, phrase, need) for phrase in entry)
                 ranked.append((6 * (10_000 * has // need) // 10 + 4 * best // 10, 10_000 * has // need, has, number))

@@ -385,6 +385,12 @@ def test_an_old_format_file_still_opens(tmp_path):
     assert torch.equal(describe.read_file(tmp_path / "old.pth")["w"], torch.ones(2))
 
 
+@pytest.mark.parametrize("new", [True, False])
+def test_a_file_of_torchs_that_is_called_safetensors(tmp_path, new):
+    torch.save({"w": torch.ones(2)}, tmp_path / "m.safetensors", _use_new_zipfile_serialization=new)
+    assert torch.equal(describe.read_file(tmp_path / "m.safetensors")["w"], torch.ones(2))
+
+
 def test_empty_state_dict():
     assert describe.describe(collections.OrderedDict()) == []
 
