@@ -1,5 +1,6 @@
 """The lessons' pictures: what happened (`lesson`) drawn in the common grammar (`draw`), frame by frame. Pure."""
 
+from helpers.scenes.averaging import Line, Update, ema_frames, low_rank_sum
 from helpers.scenes.damage import DAMAGES, damaged, instruction_frames, promises
 from helpers.scenes.files import import_frames, inside, round_trip_frames
 from helpers.scenes.journey import journey
@@ -22,12 +23,15 @@ __all__ = [
     "PARTS",
     "PATIENTS",
     "Killed",
+    "Line",
     "Project",
     "Run",
+    "Update",
     "Ward",
     "architecture",
     "attach",
     "damaged",
+    "ema_frames",
     "example",
     "first_bytes",
     "forgotten",
@@ -38,6 +42,7 @@ __all__ = [
     "inside",
     "instruction_frames",
     "journey",
+    "low_rank_sum",
     "mismatch",
     "momentum_frames",
     "old_naming",
