@@ -5,6 +5,7 @@ from helpers.scenes.damage import DAMAGES, damaged, instruction_frames, promises
 from helpers.scenes.files import import_frames, inside, round_trip_frames
 from helpers.scenes.journey import journey
 from helpers.scenes.keys import CASES, mismatch, old_naming, rename_and_load, rename_diff
+from helpers.scenes.loading import Loads, measured, touch_frames
 from helpers.scenes.models import ATTACH, architecture, attach, forward, forward_frames, in_and_out, tree
 from helpers.scenes.refactor import CHANGES, FORMATS, NET, Project, outcome_picture, outcome_table
 from helpers.scenes.resuming import PARTS, Killed, Run, forgotten, weights
@@ -24,6 +25,7 @@ __all__ = [
     "PATIENTS",
     "Killed",
     "Line",
+    "Loads",
     "Project",
     "Run",
     "Update",
@@ -43,6 +45,7 @@ __all__ = [
     "instruction_frames",
     "journey",
     "low_rank_sum",
+    "measured",
     "mismatch",
     "momentum_frames",
     "old_naming",
@@ -57,6 +60,7 @@ __all__ = [
     "roll",
     "rolled",
     "round_trip_frames",
+    "touch_frames",
     "tree",
     "weights",
 ]

@@ -17,7 +17,7 @@ State = Mapping[str, Tensor]
 
 
 def followed(steps: int, decay: float) -> dict[str, list[float]]:
-    """Sixty noisy steps: both losses and both values of 2.bias, in float64, so that all machines draw the same."""
+    """Noisy steps: both losses and both values of 2.bias, to two decimals: all machines draw the same."""
     inputs, targets = (tensor.double() for tensor in lesson.toy_data())
     model = lesson.build_model().double()
     ema = copy.deepcopy(model)
@@ -33,7 +33,7 @@ def followed(steps: int, decay: float) -> dict[str, list[float]]:
             losses = [nn.functional.mse_loss(one(inputs), targets).item() for one in (model, ema)]
         values = [one.state_dict()["2.bias"].item() for one in (model, ema)]
         for name, value in zip(series, [*losses, *values]):
-            series[name].append(value)
+            series[name].append(round(value, 2))
     return series
 
 

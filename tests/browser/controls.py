@@ -210,6 +210,26 @@ def lesson_09() -> list[Move]:
     ]
 
 
+def lesson_10() -> list[Move]:
+    code, names = "scenes.Loads(", cells_of("10", "MODEL, META = ")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.pth"
+        torch.save({f"{k}.weight": torch.rand(2048, 2048) for k in range(12)}, path)
+        frames, loads = scenes.touch_frames(path), scenes.Loads(names["ways"], path)
+        tried = {way: title(loads.run(way)) for way in ("mmap", "meta + mmap + assign")}
+    others = [way for way in names["ways"] if way not in ("plain", *tried)]
+    return [
+        *flipbook("scenes.touch_frames", "tensors touched", frames, 3),
+        *(Move(code, way, ("Space",), "") for way in others),
+        *(
+            move
+            for way, shown in tried.items()
+            for move in (Move(code, way, ("Space",), ""), Move(code, "Load it", ("Space",), shown))
+        ),
+        Move(code, "plain", ("Space",), ""),
+    ]
+
+
 def lesson_12() -> list[Move]:
     code = "scenes.Ward"
     with tempfile.TemporaryDirectory() as folder:
@@ -233,5 +253,6 @@ MOVES = {
     "07": lesson_07,
     "08": lesson_08,
     "09": lesson_09,
+    "10": lesson_10,
     "12": lesson_12,
 }
