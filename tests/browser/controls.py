@@ -37,9 +37,9 @@ def title(picture: Picture) -> str:
     return unescape(re.search("<title>(.*?)</title>", picture.svg).group(1))
 
 
-def cells_of(lesson: str, *signs: str, **names: object) -> dict:
+def cells_of(number: str, /, *signs: str, **names: object) -> dict:
     """What the code cells of a lesson that hold these signs leave behind, run one after the other."""
-    [path] = (Path(__file__).resolve().parents[2] / "notebooks").glob(f"{lesson}_*.ipynb")
+    [path] = (Path(__file__).resolve().parents[2] / "notebooks").glob(f"{number}_*.ipynb")
     cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
     for sign in signs:
         [source] = [source for source in cells if sign in source]
