@@ -211,7 +211,7 @@ def lesson_09() -> list[Move]:
 
 
 def lesson_10() -> list[Move]:
-    code, names = "scenes.Loads(", cells_of("10", "MODEL, META = ")
+    code, names = "scenes.Loads(", cells_of("10", "MODEL, META = ", "ways = {")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.pth"
         torch.save({f"{k}.weight": torch.rand(2048, 2048) for k in range(12)}, path)
