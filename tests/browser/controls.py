@@ -197,7 +197,7 @@ def lesson_09() -> list[Move]:
         names["first"],
         {end: names[name] for end, name in zip(ENDS, ("own", "ordered", "second"))},
     )
-    names |= cells_of("09", "tasks = ", "plain = ", "update = ", "def loss_with", **names)
+    names |= cells_of("09", "tasks = ", "class LoRA", "plain = ", "update = ", "def loss_with", **names)
     cut, way, rank = names["cut"], "scenes.Line(", "scenes.Update("
     return [
         *flipbook("scenes.ema_frames", "step", scenes.ema_frames(60, 0.9), 22),
