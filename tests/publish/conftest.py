@@ -14,29 +14,36 @@ from publish import slides as build_slides
 
 
 @pytest.fixture(scope="session")
-def lessons(tmp_path_factory, worker_id):
-    """The lessons, run once; with two workers one runs them and the other waits."""
-    if worker_id == "master":
-        return read.read_all()
-    kept = tmp_path_factory.getbasetemp().parent / "lessons.pickle"
-    with FileLock(f"{kept}.lock"):
-        if not kept.exists():
-            kept.write_bytes(pickle.dumps(read.read_all()))
+def once(tmp_path_factory, worker_id):
+    """`once(name, make)`: what `make` made in a folder of that name; with two workers one makes it and the other waits."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+
+    def made(name, make):
+        out = shared / name
+        with FileLock(shared / f"{name}.lock"):
+            if not out.exists():
+                make(out)
+        return out
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def lessons(once):
+    """The lessons, run once."""
+    kept = once("lessons.pickle", lambda out: out.write_bytes(pickle.dumps(read.read_all())))
     return pickle.loads(kept.read_bytes())
 
 
 @pytest.fixture(scope="session")
-def site(lessons, tmp_path_factory):
-    out = tmp_path_factory.mktemp("site")
-    build_site.build(lessons, out)
-    return out
+def site(lessons, once):
+    return once("site", lambda out: build_site.build(lessons, out))
 
 
 @pytest.fixture(scope="session")
-def decks(lessons, tmp_path_factory):
-    out = tmp_path_factory.mktemp("slides")
-    build_slides.build(lessons, out)
-    return out
+def decks(lessons, once):
+    return once("slides", lambda out: build_slides.build(lessons, out))
 
 
 @pytest.fixture
