@@ -90,6 +90,8 @@ def test_play_and_stop(lesson):
         "05": "scenes.import_frames",
         "07": "runs.frames",
         "08": "scenes.instruction_frames",
+        "09": "scenes.ema_frames",
+        "10": "scenes.touch_frames",
     }.get(lesson.name[:2])
     if code is None:
         assert "flipbook" not in (NOTEBOOKS / f"{lesson.name}.ipynb").read_text(encoding="utf-8")
