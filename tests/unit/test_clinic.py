@@ -331,6 +331,10 @@ def test_it_was_saved_on_a_gpu(tmp_path, monkeypatch):
         path = tmp_path / f"gpu-{new}.pth"
         torch.save(lesson.build_model().state_dict(), path, _use_new_zipfile_serialization=new)
         assert "It was saved on cuda:0" in words(examine(path))
+    by_python_2 = path.read_bytes().replace(b"X\x06\0\0\0cuda:0", b"U\x06cuda:0")
+    assert by_python_2 != path.read_bytes()
+    path.write_bytes(by_python_2)
+    assert "It was saved on cuda:0" in words(examine(path))
 
 
 def other_kinds(folder):
@@ -344,6 +348,7 @@ def other_kinds(folder):
         "keras.h5": b"\x89HDF\r\n\x1a\n" + bytes(600),
         "llama.gguf": b"GGUF" + bytes(60),
         "a.gz": b"\x1f\x8b" + bytes(60),
+        "a.lz4": b"\x04\x22M\x18" + bytes(60),
         "pickle.pth": pickle.dumps({"a": 1}),
     }
     for name, data in made.items():
@@ -369,6 +374,30 @@ def test_every_other_kind_of_file_has_its_words(tmp_path):
         assert repr(path.name) in found[0].what
     for path in (tmp_path / "no such", "/dev/null", "/dev/zero", "a\0b"):
         assert examine(path)[0].level == "bad"
+
+
+@pytest.mark.parametrize(
+    "value, wanted",
+    [
+        ({"a": 1}, "It asks to import: nothing."),
+        ({"a": numpy.ones(3)}, "_reconstruct, numpy.ndarray, numpy.dtype"),
+        (argparse.Namespace(), "It asks to import: argparse.Namespace."),
+    ],
+)
+def test_a_plain_pickle_tells_what_it_asks_for(tmp_path, value, wanted):
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps(value))
+    found = examine(path)
+    assert wanted in words(found) and found[0].level == "bad" and not found.code
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "could not be followed to its end" in words(examine(path))
+
+
+def test_an_archive_of_arrays_names_them(tmp_path):
+    numpy.savez(tmp_path / "a.npz", **{f"w{k}": numpy.ones(k) for k in range(6)})
+    found = examine(tmp_path / "a.npz")
+    assert "Its arrays: w0, w1, w2, w3 and more." in words(found)
+    assert pasted(found)["state"]["w5"].numel() == 5
 
 
 def test_the_ending_does_not_say_what_it_is(tmp_path):
