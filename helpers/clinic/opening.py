@@ -79,7 +79,7 @@ def open_up(path: Path, verify: bool, report: Callable[[int], object]) -> Opened
             found = [_kind(header, path), *_checksums(header, verify, report)]
             pickled = header.kind in ("torch", "old torch")
             found += [_permission(header, file, path)] if pickled else _foreign(header, file)
-            devices = _devices(header, file) if pickled else ()
+            devices = _devices(header, file) if pickled and found[-1].level != "bad" else ()
     except (OSError, ValueError):
         return Opened([_kind(files.read_header(path), path)], None, "")
     opened = Opened(found, None, _head(header.kind, path), devices, header.kind)
@@ -88,7 +88,8 @@ def open_up(path: Path, verify: bool, report: Callable[[int], object]) -> Opened
             opened.contents = _read(header, path)
         except Exception as error:
             words = str(error) if isinstance(error, ValueError) else f"It could not be read: {words_of(error)}."
-            found.append(Finding(words, "Its pickle or its table of contents is broken.", level="bad"))
+            why = "Rename it." * ("codec can't encode" in words) or "Its pickle or its table of contents is broken."
+            found.append(Finding(words, why, level="bad"))
     return opened
 
 

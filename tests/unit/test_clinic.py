@@ -9,8 +9,10 @@ import json
 import os
 import pickle
 import random
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
 import zipfile
@@ -597,3 +599,100 @@ def test_the_command_line(tmp_path, capsys):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as book:
         book.writestr("a", "b")
     assert main([str(tmp_path / "a.zip")]) == 1
+
+
+def test_checksums_are_read_under_a_bar_in_a_terminal(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "good.pth"
+    torch.save({"a": torch.ones(1 << 20)}, path)
+    for seen in (False, True):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda seen=seen: seen)
+        assert main([str(path), "--verify"]) == 0
+        said = capsys.readouterr().err
+        assert said.startswith("\rChecksums [") == seen and said.endswith("%\n") == seen and bool(said) == seen
+    assert main([str(path)]) == 0 and capsys.readouterr().err == ""
+    shown = [int(step.rpartition("] ")[2].rstrip("%\n")) for step in said.split("\r")[1:]]
+    assert shown == sorted(shown) and len(shown) > 3 and shown[-1] in (99, 100)
+
+
+EACH = r"""
+import json, os, re, sys
+from pathlib import Path
+import safetensors.torch
+from helpers.clinic import examine
+from helpers import lesson
+
+def highest():
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+
+os.chdir(sys.argv[1])
+assert examine("good.pth", lesson.build_model()).html
+if len(sys.argv) > 2:
+    os.setgid(65534), os.setuid(65534)
+before = highest()
+for path in sorted(Path(".").iterdir()):
+    found = examine(path, lesson.build_model())
+    assert found and str(found) and found.html
+    print(json.dumps([path.name, found[0].what, found[-1].level, highest() - before]))
+"""
+
+
+def each_in(folder, *more):
+    """Name, first words, last level and memory in KiB after each file of a folder, in a process of its own."""
+    torch.save(lesson.build_model().state_dict(), folder / "good.pth")
+    done = subprocess.run(
+        [sys.executable, "-c", EACH, str(folder), *more],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="the highest memory of a process is read from /proc")
+def test_no_hostile_file_takes_100_mb_or_runs(tmp_path):
+    marker = tmp_path / "marker"
+    (tmp_path / "hostile").mkdir()
+    corpus.hostile(tmp_path / "hostile", marker)
+    told = each_in(tmp_path / "hostile")
+    assert len(told) > 20 and not marker.exists()
+    for name, _, level, grown in told:
+        assert (level == "ok") == (name == "good.pth") and grown < 100_000, (name, grown)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can become a user who may not read")
+def test_a_file_that_one_may_not_read(tmp_path):
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    try:
+        folder.chmod(0o755)
+        other_kinds(folder)
+        for path in folder.iterdir():
+            path.chmod(0)
+        names = {path.name for path in folder.iterdir()}
+        told = each_in(folder, "as nobody")
+    finally:
+        shutil.rmtree(folder)
+    assert {name for name, *_ in told} == names | {"good.pth"}
+    for name, what, level, _ in told:
+        assert name == "good.pth" or ("not readable for you" in what and level == "bad"), (name, what)
+
+
+@pytest.mark.parametrize(
+    "name", ["été", "модель", "模型", "モデル", "نموذج", "מודל", "मॉडल", "🐛", "a\u202eb", "a\nb", "a'b\"c", " "]
+)
+def test_names_in_every_script(tmp_path, name):
+    model = lesson.build_model(7)
+    torch.save(model.state_dict(), tmp_path / f"{name}.pth")
+    found = loads(tmp_path / f"{name}.pth", lesson.build_model(1), model.state_dict())
+    assert found.html and str(found).encode("ascii", "backslashreplace")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a name that is no text can be made on Linux alone")
+def test_a_name_that_is_no_text(tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.pth")
+    torch.save({"a": torch.ones(2)}, tmp_path / "a.pth")
+    os.rename(tmp_path / "a.pth", path)
+    done = terminal(path)
+    assert done.returncode == 1 and b"\\udcff" in done.stdout and b"Rename it." in done.stdout
