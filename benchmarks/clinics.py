@@ -19,7 +19,11 @@ from benchmarks.measure import Line, middle
 OTHERS = ("ckptkit==0.3.0", "checkpoint-lens==0.1.2")
 TOOLS = {
     "here": "from helpers.clinic import examine\ntell = lambda path: str(examine(path))",
-    "ckptkit": "import ckptkit\ndef tell(path):\n    found = ckptkit.validate(path)\n    return f'{found} {ckptkit.inspect(path)}' if found.valid else str(found)",
+    "ckptkit": """import ckptkit
+def tell(path):
+    found = ckptkit.validate(path)
+    return f"{ckptkit.inspect(path).n_parameters:,} parameters, {found}" if found.valid else str(found)
+""",
     "checkpoint-lens": "import checkpoint_lens\ntell = lambda path: str(checkpoint_lens.inspect(path))",
     "torch.load": "import torch\ntell = lambda path: str(torch.load(path, map_location='cpu'))",
 }
@@ -73,7 +77,7 @@ def _files(folder: Path) -> dict[str, tuple[Path, str]]:
     torch.save(nn.Linear(2, 2), case("a whole model", ".pth", "whole model|full_module", b""))
     torch.save(
         {"epoch": 3, "state_dict": state},
-        case("the weights in a checkpoint", ".pth", "\\['state_dict'\\]|NETWORK: state_dict", b""),
+        case("the weights in a checkpoint", ".pth", "\\['state_dict'\\]|NETWORK: state_dict|4,420 parameters", b""),
     )
     torch.save({"model": {"0.weight": state["0.weight"] * float("nan")}}, case("not a number", ".pth", "NaN", b""))
     torch.save({"rows": torch.zeros(1_000_000)[:10]}, case("a slice with its storage", ".pth", "storage", b""))
