@@ -31,6 +31,7 @@ KINDS = {
     "GGUF": "a GGUF file; llama.cpp and the package gguf read it",
     "pickle": "a pickle that torch.save did not write; it can run any code, so open it only if it is your own",
     "index": "an index of shards: the numbers lie in the files that it names",
+    "lz4": "an lz4 archive; unpack it first",
     "JSON": "JSON, not tensors",
     "text": "text, not a checkpoint",
     "zeros": "nothing but zeros, as a crash leaves it; the numbers are lost",
@@ -54,6 +55,7 @@ _STARTS = {
     b"\xfd7zXZ": "xz",
     b"BZh91AY&SY": "bzip2",
     b"(\xb5/\xfd": "zstd",
+    b"\x04\x22M\x18": "lz4",
     b"7z\xbc\xaf": "7z",
     b"Rar!": "rar",
 }

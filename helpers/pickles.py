@@ -25,7 +25,8 @@ _FRIENDLY = {
     "numpy": re.compile(r"numpy\.(_?core\.multiarray\.(scalar|_reconstruct)|dtype|ndarray|dtypes\.\w+)"),
     "plain": re.compile(
         r"argparse\.Namespace|types\.SimpleNamespace|collections\.(defaultdict|deque)|pathlib\.\w*Path|datetime\.\w+|"
-        r"builtins\.(frozenset|range|slice|list|dict|tuple|int|float|str)|torch\.torch_version\.TorchVersion"
+        r"builtins\.(frozenset|range|slice|list|dict|tuple|int|float|str)|torch\.torch_version\.TorchVersion|"
+        r"omegaconf\.(listconfig\.ListConfig|dictconfig\.DictConfig|base\.(Container)?Metadata|nodes\.\w+Node)|typing\.Any"
     ),
     "call": re.compile(
         r"torch\._utils\._rebuild_\w+|torch\._tensor\._rebuild_from_type_v2|torch\.(\w+\.)?\w*Tensor|torch\.per_channel_\w+|"
@@ -129,7 +130,7 @@ class Program:
         if name in _ASKS:
             asked = ".".join(map(str, items)) if name == "STACK_GLOBAL" else str(value).replace(" ", ".", 1)
             asked = f"extension {value}" if name.startswith("EXT") else asked.replace("__builtin__", "builtins", 1)
-            self.names.append(asked)
+            self.names.append("builtins.int" if asked == "builtins.long" else asked)
             return [asked]
         if name in _CALLS and len(items) > 1:
             self.copied += _MANY if items[0] in _COPIERS and type(items[1]) is _Holding else _weight(items[1])

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from helpers.clinic import examine
 
-STEP = 256 << 20
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Examines a file."""
@@ -25,11 +23,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     def report(size: int) -> None:
         nonlocal read
-        if (read + size) // STEP > read // STEP:
-            print(f"{(read + size) >> 20:,} MiB verified", file=sys.stderr)
         read += size
+        if given.verify and sys.stderr.isatty():
+            part = min(1, read / os.path.getsize(given.file))
+            print(f"\rChecksums [{'#' * int(40 * part):40}] {part:4.0%}", end="", file=sys.stderr, flush=True)
 
     found = examine(given.file, verify=given.verify, report=report)
+    print(end="\n" * (given.verify and sys.stderr.isatty() and read > 0), file=sys.stderr)
     words = json.dumps([asdict(one) for one in found], indent=1) if given.json else str(found)
     coding = sys.stdout.encoding or "ascii"
     print(words.encode(coding, "backslashreplace").decode(coding))

@@ -57,7 +57,7 @@ for name in names:
     checkpoint |= {}"""
 _OF_A_MODEL = re.compile(r"torch\.nn\.[\w.]+|torch\._utils\.\w+|torch\._C\._nn\.\w+|[\w.]+\.[A-Z]\w*")
 _PYTHONS = sys.stdlib_module_names - {"__main__"}
-_DEVICE = re.compile(rb"X(.)\0\0\0((?:cuda|mps|xpu|hpu|npu|xla)(?::\d+)?)", re.DOTALL)
+_DEVICE = re.compile(rb"(?:X(.)\0\0\0|U(.))((?:cuda|mps|xpu|hpu|npu|xla)(?::\d+)?)", re.DOTALL)
 
 
 @dataclass
@@ -78,8 +78,8 @@ def open_up(path: Path, verify: bool, report: Callable[[int], object]) -> Opened
             header = files.header_of(file, path.name)
             found = [_kind(header, path), *_checksums(header, verify, report)]
             pickled = header.kind in ("torch", "old torch")
-            found += [_permission(header, file, path)] if pickled else []
-            devices = _devices(header, file) if pickled else ()
+            found += [_permission(header, file, path)] if pickled else _foreign(header, file)
+            devices = _devices(header, file) if pickled and found[-1].level != "bad" else ()
     except (OSError, ValueError):
         return Opened([_kind(files.read_header(path), path)], None, "")
     opened = Opened(found, None, _head(header.kind, path), devices, header.kind)
@@ -88,7 +88,8 @@ def open_up(path: Path, verify: bool, report: Callable[[int], object]) -> Opened
             opened.contents = _read(header, path)
         except Exception as error:
             words = str(error) if isinstance(error, ValueError) else f"It could not be read: {words_of(error)}."
-            found.append(Finding(words, "Its pickle or its table of contents is broken.", level="bad"))
+            why = "Rename it." * ("codec can't encode" in words) or "Its pickle or its table of contents is broken."
+            found.append(Finding(words, why, level="bad"))
     return opened
 
 
@@ -106,16 +107,32 @@ def _kind(header: files.Header, path: Path) -> Finding:
 def _checksums(header: files.Header, verify: bool, report: Callable[[int], object]) -> list[Finding]:
     if header.archive is None or not header.checked:
         why = "Whether a bit has changed cannot be told; compare with a checksum that its maker gives."
-        carried = header.kind in ("torch", "old torch", "safetensors")
-        return [Finding("It carries no checksums.", why, sure="cannot be told")] if carried else []
+        return [Finding("It carries no checksums.", why, sure="cannot be told")] * (header.kind in TENSORS[:-1])
     if header.size > SMALL and not verify:
         what = f"Its checksums were not looked at: it is larger than {size_name(SMALL)}."
         return [Finding(what, "Ask for it with verify=True, or --verify.", sure="cannot be told")]
-    damaged = files.first_damaged(header.archive, report)
-    if damaged is None:
-        return [Finding("It is whole: every checksum holds.", "torch wrote one for each entry and does not look at it.")]
+    if (damaged := files.first_damaged(header.archive, report)) is None:
+        return [Finding("It is whole: every checksum holds.", "Each entry has one, which torch does not look at.")]
     what = f"It is damaged: the entry {damaged} is not what was saved."
     return [explained(what, "Its checksum does not hold. Get the file again.", "damaged-in-the-middle")]
+
+
+def _foreign(header: files.Header, file: BinaryIO) -> list[Finding]:
+    """What is in a file that torch did not write: the arrays of an archive, or what a pickle asks for."""
+    names = _listed([entry.name.removesuffix(".npy") for entry in header.entries])
+    if header.kind != "pickle":
+        return [Finding(f"Its arrays: {names}.", "They are named as in its table of contents.")] * (header.kind == "npz")
+    program, why = pickles.Program(), "They were read out of it, and none was run."
+    try:
+        file.seek(0)
+        program.read(file)
+    except Exception:
+        why = "It could not be followed to its end: it is cut, or joblib's, whose arrays lie between the instructions."
+    return [Finding(f"It asks to import: {_listed(list(dict.fromkeys(program.names)))}.", why, level="bad")]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:MOST_NAMES]) or 'nothing'}{' and more' * (len(names) > MOST_NAMES)}"
 
 
 def _permission(header: files.Header, file: BinaryIO, path: Path) -> Finding:
@@ -133,7 +150,7 @@ def _permission(header: files.Header, file: BinaryIO, path: Path) -> Finding:
 
 def _refused(path: Path, refused: pickles.Refusal) -> Finding:
     what, asked = f"It {refused.words}", refused.names
-    why = f"It asks for {', '.join(asked[:MOST_NAMES])}{' and more' * (len(asked) > MOST_NAMES)}." if asked else ""
+    why = f"It asks for {_listed(asked)}." if asked else ""
     if refused.kind in ("numpy", "plain"):
         address = "argparse-namespace" if refused.kind == "plain" else "numpy-scalar"
         return explained(what, why, address, _allowing(path, asked))
@@ -170,7 +187,7 @@ def _devices(header: files.Header, file: BinaryIO) -> tuple[str, ...]:
         pickled = pickles.program_of(header, file)
     except Exception:
         return ()
-    return tuple(sorted({name.decode() for length, name in _DEVICE.findall(pickled) if ord(length) == len(name)}))
+    return tuple(sorted({name.decode() for new, old, name in _DEVICE.findall(pickled) if ord(new or old) == len(name)}))
 
 
 def _head(kind: str, path: Path) -> str:

@@ -10,9 +10,24 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("lpips==0.1.4", "facenet-pytorch==2.6.0", "silero-vad==6.2.3", "Resemblyzer==0.1.4")
+PACKAGES = (
+    "lpips==0.1.4",
+    "facenet-pytorch==2.6.0",
+    "silero-vad==6.2.3",
+    "Resemblyzer==0.1.4",
+    "alt-profanity-check==1.9.1",
+    "attacut==1.0.6",
+    "BeatNet==1.1.3",
+    "deepcut==0.7.0.0",
+    "DISTS-pytorch==0.1",
+    "g2p-en==2.1.0",
+    "g2pM==0.1.2.5",
+    "mtcnn==1.0.0",
+    "pesto-pitch==2.0.1",
+    "rxnmapper==0.4.3",
+)
 FOLDER = Path(sys.prefix) / "real-files"
-WANTED = (".pth", ".pt", ".jit", ".safetensors")
+WANTED = (".pth", ".pt", ".jit", ".safetensors", ".bin", ".ckpt", ".h5", ".joblib", ".lz4", ".npz", ".pkl")
 
 
 def fetched(package: str) -> Path:

@@ -81,7 +81,9 @@ def test_safetensors_and_torchscript_are_named(real):
 
 def test_each_file_cut_in_half_is_refused(real):
     for folder in real.values():
-        for path in (path for path in folder.rglob("*") if path.suffix in (".pth", ".pt", ".safetensors", ".jit")):
+        for path in (
+            path for path in folder.rglob("*") if path.suffix in (".pth", ".pt", ".safetensors", ".jit", ".bin", ".ckpt")
+        ):
             cut = path.with_name(f"cut-{path.name}")
             cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
             try:

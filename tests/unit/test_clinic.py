@@ -9,8 +9,10 @@ import json
 import os
 import pickle
 import random
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
 import zipfile
@@ -331,6 +333,10 @@ def test_it_was_saved_on_a_gpu(tmp_path, monkeypatch):
         path = tmp_path / f"gpu-{new}.pth"
         torch.save(lesson.build_model().state_dict(), path, _use_new_zipfile_serialization=new)
         assert "It was saved on cuda:0" in words(examine(path))
+    by_python_2 = path.read_bytes().replace(b"X\x06\0\0\0cuda:0", b"U\x06cuda:0")
+    assert by_python_2 != path.read_bytes()
+    path.write_bytes(by_python_2)
+    assert "It was saved on cuda:0" in words(examine(path))
 
 
 def other_kinds(folder):
@@ -344,6 +350,7 @@ def other_kinds(folder):
         "keras.h5": b"\x89HDF\r\n\x1a\n" + bytes(600),
         "llama.gguf": b"GGUF" + bytes(60),
         "a.gz": b"\x1f\x8b" + bytes(60),
+        "a.lz4": b"\x04\x22M\x18" + bytes(60),
         "pickle.pth": pickle.dumps({"a": 1}),
     }
     for name, data in made.items():
@@ -369,6 +376,30 @@ def test_every_other_kind_of_file_has_its_words(tmp_path):
         assert repr(path.name) in found[0].what
     for path in (tmp_path / "no such", "/dev/null", "/dev/zero", "a\0b"):
         assert examine(path)[0].level == "bad"
+
+
+@pytest.mark.parametrize(
+    "value, wanted",
+    [
+        ({"a": 1}, "It asks to import: nothing."),
+        ({"a": numpy.ones(3)}, "_reconstruct, numpy.ndarray, numpy.dtype"),
+        (argparse.Namespace(), "It asks to import: argparse.Namespace."),
+    ],
+)
+def test_a_plain_pickle_tells_what_it_asks_for(tmp_path, value, wanted):
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps(value))
+    found = examine(path)
+    assert wanted in words(found) and found[0].level == "bad" and not found.code
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "could not be followed to its end" in words(examine(path))
+
+
+def test_an_archive_of_arrays_names_them(tmp_path):
+    numpy.savez(tmp_path / "a.npz", **{f"w{k}": numpy.ones(k) for k in range(6)})
+    found = examine(tmp_path / "a.npz")
+    assert "Its arrays: w0, w1, w2, w3 and more." in words(found)
+    assert pasted(found)["state"]["w5"].numel() == 5
 
 
 def test_the_ending_does_not_say_what_it_is(tmp_path):
@@ -568,3 +599,100 @@ def test_the_command_line(tmp_path, capsys):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as book:
         book.writestr("a", "b")
     assert main([str(tmp_path / "a.zip")]) == 1
+
+
+def test_checksums_are_read_under_a_bar_in_a_terminal(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "good.pth"
+    torch.save({"a": torch.ones(1 << 20)}, path)
+    for seen in (False, True):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda seen=seen: seen)
+        assert main([str(path), "--verify"]) == 0
+        said = capsys.readouterr().err
+        assert said.startswith("\rChecksums [") == seen and said.endswith("%\n") == seen and bool(said) == seen
+    assert main([str(path)]) == 0 and capsys.readouterr().err == ""
+    shown = [int(step.rpartition("] ")[2].rstrip("%\n")) for step in said.split("\r")[1:]]
+    assert shown == sorted(shown) and len(shown) > 3 and shown[-1] in (99, 100)
+
+
+EACH = r"""
+import json, os, re, sys
+from pathlib import Path
+import safetensors.torch
+from helpers.clinic import examine
+from helpers import lesson
+
+def highest():
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+
+os.chdir(sys.argv[1])
+assert examine("good.pth", lesson.build_model()).html
+if len(sys.argv) > 2:
+    os.setgid(65534), os.setuid(65534)
+before = highest()
+for path in sorted(Path(".").iterdir()):
+    found = examine(path, lesson.build_model())
+    assert found and str(found) and found.html
+    print(json.dumps([path.name, found[0].what, found[-1].level, highest() - before]))
+"""
+
+
+def each_in(folder, *more):
+    """Name, first words, last level and memory in KiB after each file of a folder, in a process of its own."""
+    torch.save(lesson.build_model().state_dict(), folder / "good.pth")
+    done = subprocess.run(
+        [sys.executable, "-c", EACH, str(folder), *more],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="the highest memory of a process is read from /proc")
+def test_no_hostile_file_takes_100_mb_or_runs(tmp_path):
+    marker = tmp_path / "marker"
+    (tmp_path / "hostile").mkdir()
+    corpus.hostile(tmp_path / "hostile", marker)
+    told = each_in(tmp_path / "hostile")
+    assert len(told) > 20 and not marker.exists()
+    for name, _, level, grown in told:
+        assert (level == "ok") == (name == "good.pth") and grown < 100_000, (name, grown)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can become a user who may not read")
+def test_a_file_that_one_may_not_read(tmp_path):
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    try:
+        folder.chmod(0o755)
+        other_kinds(folder)
+        for path in folder.iterdir():
+            path.chmod(0)
+        names = {path.name for path in folder.iterdir()}
+        told = each_in(folder, "as nobody")
+    finally:
+        shutil.rmtree(folder)
+    assert {name for name, *_ in told} == names | {"good.pth"}
+    for name, what, level, _ in told:
+        assert name == "good.pth" or ("not readable for you" in what and level == "bad"), (name, what)
+
+
+@pytest.mark.parametrize(
+    "name", ["été", "модель", "模型", "モデル", "نموذج", "מודל", "मॉडल", "🐛", "a\u202eb", "a\nb", "a'b\"c", " "]
+)
+def test_names_in_every_script(tmp_path, name):
+    model = lesson.build_model(7)
+    torch.save(model.state_dict(), tmp_path / f"{name}.pth")
+    found = loads(tmp_path / f"{name}.pth", lesson.build_model(1), model.state_dict())
+    assert found.html and str(found).encode("ascii", "backslashreplace")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a name that is no text can be made on Linux alone")
+def test_a_name_that_is_no_text(tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.pth")
+    torch.save({"a": torch.ones(2)}, tmp_path / "a.pth")
+    os.rename(tmp_path / "a.pth", path)
+    done = terminal(path)
+    assert done.returncode == 1 and b"\\udcff" in done.stdout and b"Rename it." in done.stdout
