@@ -22,11 +22,19 @@ MOST_CURVES, HIGHEST = len(COLORS) * len(DASHES), 1e100
 NAME_X, NAME_STEP = 574, 28
 
 
-def curves(title: str, series: Mapping[str, Sequence[float]], *, across: str, up: str, alt: str) -> Picture:
+def curves(
+    title: str,
+    series: Mapping[str, Sequence[float]],
+    *,
+    across: str,
+    up: str,
+    alt: str,
+    room: Sequence[tuple[float, float]] = (),
+) -> Picture:
     """Lines over steps 1, 2, …; each has its own colour and dash, and its name beside them.
 
     Values are drawn to four decimals, so that the picture is the same on every CPU. What is no finite number leaves a gap,
-    and is counted beside the name.
+    and is counted beside the name. Axes that hold the places (across, up) of `room` stand still in a flipbook.
     """
     axes = _axes()
     for line in list(axes.lines):
@@ -45,6 +53,8 @@ def curves(title: str, series: Mapping[str, Sequence[float]], *, across: str, up
     bottom = 80 + NAME_STEP * len(names)
     drawn += svg.text(NAME_X, bottom + 5, more, 15, svg.SOFT)
     axes.relim()
+    if room:
+        axes.update_datalim(room)
     axes.autoscale()
     axes.xaxis.set_label_text(shown(across))
     axes.yaxis.set_label_text(shown(up))

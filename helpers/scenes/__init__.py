@@ -1,9 +1,11 @@
 """The lessons' pictures: what happened (`lesson`) drawn in the common grammar (`draw`), frame by frame. Pure."""
 
+from helpers.scenes.averaging import Line, Update, ema_frames, low_rank_sum
 from helpers.scenes.damage import DAMAGES, damaged, instruction_frames, promises
 from helpers.scenes.files import import_frames, inside, round_trip_frames
 from helpers.scenes.journey import journey
 from helpers.scenes.keys import CASES, mismatch, old_naming, rename_and_load, rename_diff
+from helpers.scenes.loading import Loads, measured, touch_frames
 from helpers.scenes.models import ATTACH, architecture, attach, forward, forward_frames, in_and_out, tree
 from helpers.scenes.refactor import CHANGES, FORMATS, NET, Project, outcome_picture, outcome_table
 from helpers.scenes.resuming import PARTS, Killed, Run, forgotten, weights
@@ -22,12 +24,16 @@ __all__ = [
     "PARTS",
     "PATIENTS",
     "Killed",
+    "Line",
+    "Loads",
     "Project",
     "Run",
+    "Update",
     "Ward",
     "architecture",
     "attach",
     "damaged",
+    "ema_frames",
     "example",
     "first_bytes",
     "forgotten",
@@ -38,6 +44,8 @@ __all__ = [
     "inside",
     "instruction_frames",
     "journey",
+    "low_rank_sum",
+    "measured",
     "mismatch",
     "momentum_frames",
     "old_naming",
@@ -52,6 +60,7 @@ __all__ = [
     "roll",
     "rolled",
     "round_trip_frames",
+    "touch_frames",
     "tree",
     "weights",
 ]

@@ -13,11 +13,14 @@ from html import unescape
 from pathlib import Path
 from typing import NamedTuple
 
+import nbformat
 import torch
 from torch import nn
 
 from helpers import lesson, scenes
 from helpers.draw import Picture
+
+ENDS = ("a model of its own", "that model, in order", "one from the same start")
 
 
 class Move(NamedTuple):
@@ -32,6 +35,16 @@ class Move(NamedTuple):
 def title(picture: Picture) -> str:
     """A picture's title as the page has it."""
     return unescape(re.search("<title>(.*?)</title>", picture.svg).group(1))
+
+
+def cells_of(lesson: str, *signs: str, **names: object) -> dict:
+    """What the code cells of a lesson that hold these signs leave behind, run one after the other."""
+    [path] = (Path(__file__).resolve().parents[2] / "notebooks").glob(f"{lesson}_*.ipynb")
+    cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    for sign in signs:
+        [source] = [source for source in cells if sign in source]
+        exec(source, names)
+    return names
 
 
 def flipbook(code: str, label: str, frames: list[Picture], still: int) -> list[Move]:
@@ -177,6 +190,46 @@ def lesson_08() -> list[Move]:
     ]
 
 
+def lesson_09() -> list[Move]:
+    names = cells_of("09", "import copy", "def train(", "def loss_of", "def build", "start = build", "def units", "ordered = ")
+    line = scenes.Line(
+        lambda state: names["loss_of"](names["start"], state),
+        names["first"],
+        {end: names[name] for end, name in zip(ENDS, ("own", "ordered", "second"))},
+    )
+    names |= cells_of("09", "tasks = ", "plain = ", "update = ", "def loss_with", **names)
+    cut, way, rank = names["cut"], "scenes.Line(", "scenes.Update("
+    return [
+        *flipbook("scenes.ema_frames", "step", scenes.ema_frames(60, 0.9), 22),
+        Move(way, "place", ("ArrowRight",) * 2, title(line.at(ENDS[0], 13))),
+        *(Move(way, end, ("Space",), title(line.at(end, 13))) for end in reversed(ENDS)),
+        Move(way, "place", ("Home",), title(line.at(ENDS[0], 1))),
+        Move(rank, "rank", ("ArrowRight",), title(cut.at(3))),
+        Move(rank, "rank", ("End",), title(cut.at(8))),
+        Move(rank, "rank", ("Home",), title(cut.at(1))),
+    ]
+
+
+def lesson_10() -> list[Move]:
+    code, names = "scenes.Loads(", cells_of("10", "MODEL, META = ")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.pth"
+        torch.save({f"{k}.weight": torch.rand(2048, 2048) for k in range(12)}, path)
+        frames, loads = scenes.touch_frames(path), scenes.Loads(names["ways"], path)
+        tried = {way: title(loads.run(way)) for way in ("mmap", "meta + mmap + assign")}
+    others = [way for way in names["ways"] if way not in ("plain", *tried)]
+    return [
+        *flipbook("scenes.touch_frames", "tensors touched", frames, 3),
+        *(Move(code, way, ("Space",), "") for way in others),
+        *(
+            move
+            for way, shown in tried.items()
+            for move in (Move(code, way, ("Space",), ""), Move(code, "Load it", ("Space",), shown))
+        ),
+        Move(code, "plain", ("Space",), ""),
+    ]
+
+
 def lesson_12() -> list[Move]:
     code = "scenes.Ward"
     with tempfile.TemporaryDirectory() as folder:
@@ -199,5 +252,7 @@ MOVES = {
     "06": lesson_06,
     "07": lesson_07,
     "08": lesson_08,
+    "09": lesson_09,
+    "10": lesson_10,
     "12": lesson_12,
 }

@@ -56,6 +56,14 @@ TERMS = {
     "hash": "stand for the whole file",
     "flush": "write out what is still in memory",
     "rank": "each has a number",
+    "page": "4 kb each",
+    "shard": "some files, and an index",
+    "ema": "goes a small part of the way to the model",
+    "fine-tuning": "training goes on, with other data",
+    "task vector": "fine-tuned minus base",
+    "soup": "the average of models that were fine-tuned from one base",
+    "lora": "two thin matrices",
+    "adapter": "the thin matrices under",
 }
 
 

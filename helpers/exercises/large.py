@@ -1,0 +1,139 @@
+"""Files and models for lesson 10, and how much memory an answer takes, measured in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+STATUS = Path("/proc/self/status")
+SECONDS = 60
+INDEX = "model.safetensors.index.json"
+State = dict[str, Tensor]
+
+
+def taken(answer: Callable[[], Any], first: Callable[[], Any]) -> int | None:
+    """Bytes by which `answer` raises the most memory that a process of its own has; None where nobody can tell.
+
+    `first` does the same with little, so that the code is in memory before; what is free is given back. The child has
+    one thread, since a forked one has lost the others of its pool.
+    """
+    if not (STATUS.exists() and hasattr(os, "fork")):
+        return None
+    _give_back()
+    reads, writes = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(SECONDS)
+            torch.set_num_threads(1)
+            first()
+            before = _memory("VmRSS")
+            answer()
+            os.write(writes, str(_memory("VmHWM") - before).encode())
+        finally:
+            os._exit(0)
+    os.close(writes)
+    with open(reads, "rb") as file:
+        told = file.read()
+    os.waitpid(child, 0)
+    return int(told) if told else None
+
+
+def _give_back() -> None:
+    """Memory that was freed, and that the C library keeps for later, goes back to the system, or it would be used unseen."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _memory(line: str) -> int:
+    found = re.search(rf"{line}:\s+(\d+)", STATUS.read_text(encoding="utf-8"))
+    return 1024 * int(found[1]) if found else 0
+
+
+def listed(folder: Path) -> Iterator[tuple[Path, dict[str, tuple[tuple[int, ...], int]]]]:
+    """Checkpoints, and shape and bytes of each tensor in them; the last has 64 MB."""
+    for name, state in (
+        ("small.pth", {"a": torch.zeros(3, 5), "b.c": torch.zeros(7, dtype=torch.float16)}),
+        ("kinds.pth", {"count": torch.tensor(3), "flags": torch.zeros(9, dtype=torch.bool), "none": torch.zeros(0, 4)}),
+        ("large.pth", {f"{k}.weight": torch.ones(1000, 2000) for k in range(8)}),
+    ):
+        torch.save(state, folder / name)
+        yield folder / name, {key: (tuple(tensor.shape), tensor.nbytes) for key, tensor in state.items()}
+
+
+def build(layers: int = 16, width: int = 1000) -> nn.Module:
+    """A model whose weights take 64 MB."""
+    return nn.Sequential(*(nn.Linear(width, width) for _ in range(layers)))
+
+
+def sharded(folder: Path, state: State, count: int) -> None:
+    """Writes the state as safetensors in so many shards, with an index."""
+    keys = list(state)
+    where: dict[str, str] = {}
+    for k in range(count):
+        name = f"model-{k + 1:05d}-of-{count:05d}.safetensors"
+        mine = keys[k::count]
+        save_file({key: state[key] for key in mine}, folder / name)
+        where |= dict.fromkeys(mine, name)
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": {key: where[key] for key in keys}}), encoding="utf-8")
+
+
+def states() -> Iterator[tuple[str, State, int]]:
+    """States to be split, each with the most bytes that a shard may have."""
+    yield "Six equal tensors, two a shard", {f"{k}.weight": torch.randn(10, 10) for k in range(6)}, 800
+    mixed = {
+        "embed": torch.randn(30, 10),
+        "a.weight": torch.randn(5, 5),
+        "a.count": torch.tensor(3),
+        "head": torch.randn(12, 10).half(),
+    }
+    yield "Tensors of several sizes", mixed, 1300
+    yield "A tensor larger than a shard", {"small": torch.randn(4), "large": torch.randn(100), "last": torch.randn(4)}, 100
+    yield "All in one shard", {"a": torch.randn(3), "b": torch.randn(3)}, 10**6
+
+
+def badly_split(folder: Path, state: State, most: int) -> str | None:
+    """What is wrong with the shards in the folder, and their index."""
+    if not (folder / INDEX).is_file():
+        return f"there is no {INDEX} in the folder."
+    try:
+        where = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+    except Exception:
+        return "the index is no JSON with a weight_map."
+    if odd := set(where) ^ set(state):
+        return f"the weight_map should name all keys and no other; {min(odd)!r} differs."
+    shards, there = sorted(set(where.values())), sorted(path.name for path in folder.iterdir() if path.name != INDEX)
+    if shards != there:
+        return f"the index names {', '.join(shards)}; in the folder are {', '.join(there)}."
+    for name in shards:
+        held = load_file(folder / name)
+        if odd := set(held) ^ {key for key, file in where.items() if file == name}:
+            return f"{name} does not hold what the index says of it: {min(odd)!r}."
+        size = sum(tensor.nbytes for tensor in held.values())
+        if size > most and len(held) > 1:
+            return f"{name} has {size} bytes of tensors; {most} were allowed."
+        if any(not torch.equal(tensor, state[key]) or tensor.dtype != state[key].dtype for key, tensor in held.items()):
+            return f"{name} has other numbers than the state."
+    total = sum(tensor.nbytes for tensor in state.values())
+    return f"{len(shards)} shards are many for {total} bytes." if len(shards) > 1 - (-total // most) else None
+
+
+def stranger(path: Path, width: int = 4000) -> State:
+    """Writes a file with layers whose names begin alike; of width 4000 it has 64 MB, nearly all in the last."""
+    state = {f"encoder.{k}.{name}": torch.randn(4, 4) for k in (1, 10, 11) for name in ("weight", "bias")}
+    state |= {"encoder.1.norm.weight": torch.randn(4), "head.weight": torch.ones(width, width)}
+    save_file(state, path)
+    return state
