@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 folder, *scripts = sys.argv[1:]
-for script in scripts:
+for turn, script in enumerate(scripts):
+    os.environ["TORCHELASTIC_RESTART_COUNT"] = str(turn)
     if os.environ["RANK"] == "0":
         print("---")
     sys.argv = [script, folder]

@@ -235,7 +235,7 @@ def lesson_10() -> list[Move]:
 def lesson_11() -> list[Move]:
     code = "scenes.Regrouped("
     with chdir(NOTEBOOKS):
-        names = cells_of("11", "import logging", "def launch(", "ddp, fsdp, broken", "saved = folder", "recorded = ", code)
+        names = cells_of("11", "import json", "def launch(", "ddp, fsdp, broken", "saved = folder", "recorded = ", code)
     at = names["regrouped"].at
     return [
         *flipbook("scenes.writing_frames", "piece", scenes.writing_frames(names["saved"]), 4),

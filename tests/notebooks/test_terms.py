@@ -66,7 +66,6 @@ TERMS = {
     "adapter": "the thin matrices under",
     "ddp": "every rank holds the whole model",
     "barrier": "nobody leaves it before all have come",
-    "dtensor": "they know the whole shape",
 }
 
 
