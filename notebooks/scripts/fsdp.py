@@ -9,7 +9,8 @@ from torch.distributed.checkpoint.state_dict import get_state_dict
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-dist.init_process_group("gloo")
+if not dist.is_initialized():
+    dist.init_process_group("gloo")
 rank, ranks = dist.get_rank(), dist.get_world_size()
 
 torch.manual_seed(0)
@@ -35,4 +36,3 @@ for turn in range(ranks):
             here = tuple(tensor.to_local().shape)
             print(f"rank {rank}: {key:9} {tuple(tensor.shape)}, here {here}\n", end="")
     dist.barrier()
-dist.destroy_process_group()
