@@ -54,9 +54,10 @@ def listen(run: Path, learners: dict[str, int]) -> None:
 def table(run: Path) -> list[str]:
     """A line for each learner who tried an exercise: by lesson, how many are right of those tried."""
     file = run / "progress.json"
-    so_far, known = json.loads(file.read_text()) if file.exists() else {}, lessons() if file.exists() else {}
-    lines = []
-    for learner, states in sorted(so_far.items()):
+    if not file.exists():
+        return []
+    known, lines = lessons(), []
+    for learner, states in sorted(json.loads(file.read_text()).items()):
         by_lesson: dict[str, list[str]] = {}
         for exercise, state in states.items():
             by_lesson.setdefault(known[exercise], []).append(state)
