@@ -60,7 +60,7 @@ def table(run: Path) -> list[str]:
     for learner, states in sorted(json.loads(file.read_text()).items()):
         by_lesson: dict[str, list[str]] = {}
         for exercise, state in states.items():
-            by_lesson.setdefault(known[exercise], []).append(state)
+            by_lesson.setdefault(known.get(exercise, "earlier"), []).append(state)
         cells = (f"{number}: {tried.count('right')} of {len(tried)}" for number, tried in sorted(by_lesson.items()))
         lines.append(f"{learner:22}{'   '.join(cells)}")
     return lines
