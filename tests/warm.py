@@ -88,6 +88,7 @@ def fork(client: socket.socket, listener: socket.socket) -> int:
     from ipykernel.kernelapp import launch_new_instance
 
     listener.close()
+    gc.unfreeze()
     for own, stream in enumerate(array.array("i", sent[0][2])):
         os.dup2(stream, own)
         os.close(stream)
