@@ -9,6 +9,7 @@ from helpers.scenes.loading import Loads, measured, touch_frames
 from helpers.scenes.models import ATTACH, architecture, attach, forward, forward_frames, in_and_out, tree
 from helpers.scenes.refactor import CHANGES, FORMATS, NET, Project, outcome_picture, outcome_table
 from helpers.scenes.resuming import PARTS, Killed, Run, forgotten, weights
+from helpers.scenes.sharding import Regrouped, rows_on_ranks, writing_frames
 from helpers.scenes.training import momentum_frames, photograph_frames, restored, resume, roll, rolled
 from helpers.scenes.ward import GUESSES, NOT_YET, PATIENTS, Ward, example, first_bytes
 
@@ -27,6 +28,7 @@ __all__ = [
     "Line",
     "Loads",
     "Project",
+    "Regrouped",
     "Run",
     "Update",
     "Ward",
@@ -60,7 +62,9 @@ __all__ = [
     "roll",
     "rolled",
     "round_trip_frames",
+    "rows_on_ranks",
     "touch_frames",
     "tree",
     "weights",
+    "writing_frames",
 ]

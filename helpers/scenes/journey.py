@@ -26,7 +26,7 @@ GUIDE = {
     "11": "many\nprocesses",
     "12": "your own\nfile",
 }
-WRITTEN = ("06", "07", "08", "09", "10", "12")
+WRITTEN = ("06", "07", "08", "09", "10", "11", "12")
 
 
 def journey() -> Picture:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from contextlib import chdir
 from functools import partial
 from html import unescape
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import nn
 from helpers import lesson, scenes
 from helpers.draw import Picture
 
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 ENDS = ("a model of its own", "that model, in order", "one from the same start")
 
 
@@ -39,7 +41,7 @@ def title(picture: Picture) -> str:
 
 def cells_of(number: str, /, *signs: str, **names: object) -> dict:
     """What the code cells of a lesson that hold these signs leave behind, run one after the other."""
-    [path] = (Path(__file__).resolve().parents[2] / "notebooks").glob(f"{number}_*.ipynb")
+    [path] = NOTEBOOKS.glob(f"{number}_*.ipynb")
     cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
     for sign in signs:
         [source] = [source for source in cells if sign in source]
@@ -164,7 +166,7 @@ def lesson_06() -> list[Move]:
 
 def lesson_07() -> list[Move]:
     with tempfile.TemporaryDirectory() as folder:
-        runs = scenes.Killed(Path(__file__).resolve().parents[2] / "notebooks/scripts/train.py", folder, steps=40)
+        runs = scenes.Killed(NOTEBOOKS / "scripts/train.py", folder, steps=40)
         frames, code = list(runs.frames(12)), "runs.compared"
         killed = [Move(code, "kill after step", keys, "") for keys in (("End",), ("ArrowLeft",) * 4)]
         killed.append(Move(code, "Kill and resume", ("Space",), title(runs.compared(35))))
@@ -230,6 +232,18 @@ def lesson_10() -> list[Move]:
     ]
 
 
+def lesson_11() -> list[Move]:
+    code = "scenes.Regrouped("
+    with chdir(NOTEBOOKS):
+        names = cells_of("11", "import json", "def launch(", "ddp, fsdp, broken", "saved = folder", "recorded = ", code)
+    at = names["regrouped"].at
+    return [
+        *flipbook("scenes.writing_frames", "piece", scenes.writing_frames(names["saved"]), 4),
+        *(Move(code, saved, ("Space",), title(at(saved, "on 1"))) for saved in ("by 4", "by 1", "by 2")),
+        *(Move(code, loaded, ("Space",), title(at("by 2", loaded))) for loaded in ("on 4", "on 1", "on 2")),
+    ]
+
+
 def lesson_12() -> list[Move]:
     code = "scenes.Ward"
     with tempfile.TemporaryDirectory() as folder:
@@ -254,5 +268,6 @@ MOVES = {
     "08": lesson_08,
     "09": lesson_09,
     "10": lesson_10,
+    "11": lesson_11,
     "12": lesson_12,
 }

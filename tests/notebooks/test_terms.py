@@ -64,6 +64,8 @@ TERMS = {
     "soup": "the average of models that were fine-tuned from one base",
     "lora": "two thin matrices",
     "adapter": "the thin matrices under",
+    "ddp": "every rank holds the whole model",
+    "barrier": "nobody leaves it before all have come",
 }
 
 
