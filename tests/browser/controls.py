@@ -1,6 +1,7 @@
 """Every control of every lesson: the keys that a learner presses on it, and the picture that must then stand there.
 
-What must stand there is computed by the same Python that the lesson runs, not typed in.
+What must stand there is computed by the same Python that the lesson runs. Where that would start its processes once more
+(05, 07, 11), it is written down.
 """
 
 from __future__ import annotations
@@ -8,15 +9,13 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from contextlib import chdir
-from functools import partial
+from functools import cache, partial
 from html import unescape
 from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
 import torch
-from torch import nn
 
 from helpers import lesson, scenes
 from helpers.draw import Picture
@@ -51,11 +50,17 @@ def cells_of(number: str, /, *signs: str, **names: object) -> dict:
 
 def flipbook(code: str, label: str, frames: list[Picture], still: int) -> list[Move]:
     """One key to the right, the end, the start, and one page."""
+    seen = (frames[min(still + 1, len(frames) - 1)], frames[0], frames[2], frames[-1])
+    return turned(code, label, *map(title, seen))
+
+
+def turned(code: str, label: str, after: str, first: str, third: str, last: str) -> list[Move]:
+    """The same, with the titles of the frame after the still, the first, the third and the last one."""
     return [
-        Move(code, label, ("ArrowRight",), title(frames[min(still + 1, len(frames) - 1)])),
-        Move(code, label, ("Home",), title(frames[0])),
-        Move(code, label, ("ArrowRight", "ArrowRight"), title(frames[2])),
-        Move(code, label, ("End",), title(frames[-1])),
+        Move(code, label, ("ArrowRight",), after),
+        Move(code, label, ("Home",), first),
+        Move(code, label, ("ArrowRight", "ArrowRight"), third),
+        Move(code, label, ("End",), last),
     ]
 
 
@@ -101,28 +106,12 @@ def lesson_04() -> list[Move]:
     ]
 
 
-class Net(nn.Module):
-    """The class that lesson 05 pickles, under the name that it has there."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(2, 1)
-
-
 def lesson_05() -> list[Move]:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        torch.save(Net(), folder / "whole.pth")
-        torch.save(Net().state_dict(), folder / "state.pth")
-        project = scenes.Project(folder)
-        ran = {
-            pair: scenes.outcome_picture(project.run(*pair))
-            for pair in [
-                ("change a default", "whole model"),
-                ("change a default", "state dict"),
-                ("move the module", "state dict"),
-            ]
-        }
+    ran = {
+        ("change a default", "whole model"): "loads, same outputs",
+        ("change a default", "state dict"): "loads, silently other outputs",
+        ("move the module", "state dict"): "loads, same outputs",
+    }
     first = "The whole model asks for a class of yours"
     code = "widgets.refactor_lab"
     return [
@@ -130,11 +119,11 @@ def lesson_05() -> list[Move]:
         Move("scenes.import_frames", "import", ("End",), first),
         *(
             move
-            for (change, form), picture in ran.items()
+            for (change, form), verdict in ran.items()
             for move in (
                 Move(code, change, ("Space",), ""),
                 Move(code, form, ("Space",), ""),
-                Move(code, "Run it", ("Space",), title(picture)),
+                Move(code, "Run it", ("Space",), f"{change}, {form}: {verdict}"),
             )
         ),
         *(
@@ -165,17 +154,17 @@ def lesson_06() -> list[Move]:
 
 
 def lesson_07() -> list[Move]:
-    with tempfile.TemporaryDirectory() as folder:
-        runs = scenes.Killed(NOTEBOOKS / "scripts/train.py", folder, steps=40)
-        frames, code = list(runs.frames(12)), "runs.compared"
-        killed = [Move(code, "kill after step", keys, "") for keys in (("End",), ("ArrowLeft",) * 4)]
-        killed.append(Move(code, "Kill and resume", ("Space",), title(runs.compared(35))))
+    code, again = "runs.compared", "Killed after step 35, went on from step 35: 0 steps done twice"
+    steps = ("25 of the resumed", "1 of the killed", "3 of the killed", "40 of the resumed")
+    race = turned("runs.frames", "moment", *(f"Step {step} run: difference 0" for step in steps))
+    killed = [Move(code, "kill after step", keys, "") for keys in (("End",), ("ArrowLeft",) * 4)]
+    killed.append(Move(code, "Kill and resume", ("Space",), again))
     kept, labels = dict.fromkeys(scenes.PARTS, True) | {"scheduler": False}, {"position": "position in the data"}
     moves = []
     for part in scenes.PARTS:
         kept = kept | {part: not kept[part]}
         moves.append(Move("scenes.forgotten,", labels.get(part, part), ("Space",), title(scenes.forgotten(**kept))))
-    return [*flipbook("runs.frames", "moment", frames, 25), *killed, *moves]
+    return [*race, *killed, *moves]
 
 
 def lesson_08() -> list[Move]:
@@ -233,14 +222,16 @@ def lesson_10() -> list[Move]:
 
 
 def lesson_11() -> list[Move]:
-    code = "scenes.Regrouped("
-    with chdir(NOTEBOOKS):
-        names = cells_of("11", "import json", "def launch(", "ddp, fsdp, broken", "saved = folder", "recorded = ", code)
-    at = names["regrouped"].at
+    code, writing, same = (
+        "scenes.Regrouped(",
+        "each rank writes what it holds into a file of its own",
+        "8 of 8 tensors are the same",
+    )
+    ends = ("Nothing is written yet", f"Piece 2: {writing}", "Last, rank 0 writes the table of contents")
     return [
-        *flipbook("scenes.writing_frames", "piece", scenes.writing_frames(names["saved"]), 4),
-        *(Move(code, saved, ("Space",), title(at(saved, "on 1"))) for saved in ("by 4", "by 1", "by 2")),
-        *(Move(code, loaded, ("Space",), title(at("by 2", loaded))) for loaded in ("on 4", "on 1", "on 2")),
+        *turned("scenes.writing_frames", "piece", f"Piece 5: {writing}", *ends),
+        *(Move(code, saved, ("Space",), f"Saved {saved}, loaded on 1: {same}") for saved in ("by 4", "by 1", "by 2")),
+        *(Move(code, loaded, ("Space",), f"Saved by 2, loaded {loaded}: {same}") for loaded in ("on 4", "on 1", "on 2")),
     ]
 
 
@@ -257,17 +248,10 @@ def lesson_12() -> list[Move]:
     return moves
 
 
-MOVES = {
-    "01": lesson_01,
-    "02": lesson_02,
-    "03": lesson_03,
-    "04": lesson_04,
-    "05": lesson_05,
-    "06": lesson_06,
-    "07": lesson_07,
-    "08": lesson_08,
-    "09": lesson_09,
-    "10": lesson_10,
-    "11": lesson_11,
-    "12": lesson_12,
-}
+MADE = {name[-2:]: made for name, made in globals().items() if re.fullmatch(r"lesson_\d\d", name)}
+
+
+@cache
+def moves(number: str) -> list[Move]:
+    """The moves of the lesson of this number, made once."""
+    return MADE[number]() if number in MADE else []

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from controls import MOVES
+from controls import moves
 from helpers import symptoms
 from helpers.quiz import Exercise, Prediction
 from lab import OpenNotebook, serious
@@ -70,11 +70,11 @@ def test_each_exercise_unfolds_its_hints(lesson):
 
 
 def test_each_control_does_what_python_says(lesson):
-    moves = MOVES[lesson.name[:2]]() if lesson.name[:2] in MOVES else []
-    assert {(code, label) for code in {move.code for move in moves} for label in lesson.controls(lesson.cell(code))} == {
-        (move.code, move.control) for move in moves
+    wanted = moves(lesson.name[:2])
+    assert {(code, label) for code in {move.code for move in wanted} for label in lesson.controls(lesson.cell(code))} == {
+        (move.code, move.control) for move in wanted
     }
-    for move in moves:
+    for move in wanted:
         cell = lesson.cell(move.code)
         lesson.press(cell, move.control, *move.keys)
         if move.shows:
@@ -92,6 +92,7 @@ def test_play_and_stop(lesson):
         "08": "scenes.instruction_frames",
         "09": "scenes.ema_frames",
         "10": "scenes.touch_frames",
+        "11": "scenes.writing_frames",
     }.get(lesson.name[:2])
     if code is None:
         assert "flipbook" not in (NOTEBOOKS / f"{lesson.name}.ipynb").read_text(encoding="utf-8")
@@ -138,7 +139,7 @@ def test_restart_and_run_again(lesson):
     cell = lesson.cell(f"quiz.{name}.ask()")
     lesson.press(cell, prediction.choices[0].words, "Space")
     lesson.wait_text(cell, "[role=status]", prediction.judge(0).words)
-    for move in (MOVES[lesson.name[:2]]() if lesson.name[:2] in MOVES else [])[:1]:
+    for move in moves(lesson.name[:2])[:1]:
         lesson.press(lesson.cell(move.code), move.control, *move.keys)
         lesson.wait_title(lesson.cell(move.code), move.shows)
 
