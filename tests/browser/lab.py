@@ -120,13 +120,16 @@ class OpenNotebook:
         if not self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')"):
             raise RuntimeError(f"running all cells stopped: {self.output_errors()}")
 
-    def restart_and_run_all(self) -> None:
-        """Kernel → Restart Kernel and Run All Cells, with its question answered by the Enter key."""
+    def restart_and_run_to(self, cell: Locator) -> None:
+        """Kernel → Restart Kernel and Run up to Selected Cell, with its question answered by the Enter key."""
         self.command("notebook:clear-all-cell-outputs")
-        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:restart-run-all'); }")
+        cell.focus()
+        self.page.keyboard.press("Escape")
+        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:restart-and-run-to-selected'); }")
         self.page.wait_for_selector(".jp-Dialog button.jp-mod-accept")
         self.page.keyboard.press("Enter")
-        until(lambda: None not in self.counts() and self.kernel() == "idle", self.counts)
+        last = "cell => window.jupyterapp.shell.currentWidget.content.widgets.find(c => c.node === cell).model.executionCount"
+        until(lambda: cell.evaluate(last) and self.kernel() == "idle", self.counts)
 
     def kernel(self) -> str:
         """What the kernel does: idle, busy, restarting or another of Jupyter's words."""
@@ -139,16 +142,20 @@ class OpenNotebook:
             ".map(c => c.model.executionCount)"
         )
 
-    def cell(self, source: str) -> Locator:
-        """The code cell whose source contains `source`, scrolled to."""
-        index = self.page.evaluate(
+    def number_of(self, source: str) -> int:
+        """Which code cell, counted from 0, is the first whose source contains `source`. Raises LookupError if none is."""
+        number = self.page.evaluate(
             "s => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code')"
             ".findIndex(c => c.model.sharedModel.source.includes(s))",
             source,
         )
-        if index < 0:
+        if number < 0:
             raise LookupError(f"no cell with {source!r}")
-        return self.code_cell(index)
+        return number
+
+    def cell(self, source: str) -> Locator:
+        """The code cell whose source contains `source`, scrolled to."""
+        return self.code_cell(self.number_of(source))
 
     def code_cell(self, number: int) -> Locator:
         """Code cell `number`, counted from 0, made the active one and scrolled to."""

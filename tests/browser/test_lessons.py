@@ -132,14 +132,15 @@ def test_nothing_was_logged_as_an_error(lesson):
     assert lesson.errors == [] and lesson.output_errors() == []
 
 
-def test_restart_and_run_again(lesson):
-    lesson.restart_and_run_all()
-    assert lesson.output_errors() == [] and lesson.errors == []
+def test_after_a_restart_controls_live_again(lesson):
     name, prediction = next(iter(values(lesson.name, Prediction).items()))
-    cell = lesson.cell(f"quiz.{name}.ask()")
-    lesson.press(cell, prediction.choices[0].words, "Space")
-    lesson.wait_text(cell, "[role=status]", prediction.judge(0).words)
-    for move in moves(lesson.name[:2])[:1]:
+    asked, first = f"quiz.{name}.ask()", moves(lesson.name[:2])[:1]
+    codes = [asked, *(move.code for move in first)]
+    lesson.restart_and_run_to(lesson.code_cell(max(map(lesson.number_of, codes))))
+    assert lesson.output_errors() == [] and lesson.errors == []
+    lesson.press(lesson.cell(asked), prediction.choices[0].words, "Space")
+    lesson.wait_text(lesson.cell(asked), "[role=status]", prediction.judge(0).words)
+    for move in first:
         lesson.press(lesson.cell(move.code), move.control, *move.keys)
         lesson.wait_title(lesson.cell(move.code), move.shows)
 
