@@ -23,7 +23,8 @@ def once(tmp_path_factory, worker_id):
         out = shared / name
         with FileLock(shared / f"{name}.lock"):
             if not out.exists():
-                make(out)
+                make(part := shared / f"{name}.part")
+                part.rename(out)
         return out
 
     return made
