@@ -22,23 +22,22 @@ LINE = 26
 
 def rows_on_ranks(weight: Tensor, counts: Sequence[int] = (2, 4)) -> Picture:
     """A tensor, its rows on the ranks that save it, the folder, and its rows on the ranks that load it."""
-    step = weight.shape[1] * CELL_WIDTH + 60
-    groups = [("the tensor", [(0, len(weight))]), *((f"on {n} ranks", _parts(len(weight), n)) for n in counts)]
-    folder = (f"in the folder of {counts[0]}", groups[1][1])
-    body, top, height = [], 76.0, len(weight) * CELL_HEIGHT
-    for name, parts in (groups[0], groups[1], folder, groups[2]):
-        body.append(svg.text(svg.MARGIN, top + 24 + height / 2, name, 15, bold=True))
+    step, height = weight.shape[1] * CELL_WIDTH + 60, len(weight) * CELL_HEIGHT
+    on = [(f"on {n} ranks", _parts(len(weight), n)) for n in counts]
+    groups = [("the tensor", [(0, len(weight))]), on[0], (f"in the folder of {counts[0]}", on[0][1]), on[1]]
+    body, below = [], 112 + height + 106
+    for number, (name, parts) in enumerate(groups):
+        left, top = svg.MARGIN + 20 + (number % 2) * (counts[0] * step + 20), below if number > 1 else 112
+        body.append(svg.text(left - 20, top - 34, name, 15, bold=True))
         for rank, (start, stop) in enumerate(parts):
-            x = 210 + rank * step
-            if name == folder[0]:
+            x = left + rank * step
+            if number == 2:
                 body.append(disk(x - 20, top - 18, step - 20, height + 64))
                 body.append(svg.text(x, top + height + 32, f"__{rank}_0.distcp", 13, mono=True))
-            body.append(_shard(weight, start, stop, x, top, rank if name != "the tensor" else None))
-        top += height + 84
-    words = [f"{name}: {', '.join(_rows(*part) for part in parts)}" for name, parts in (*groups[:2], folder, groups[2])]
-    width = 210 + max(len(parts) for _, parts in groups) * step
-    alt = f"{'; '.join(words)}."
-    return svg.card(width, top - 24, "Each rank holds some rows, and the folder holds all of them", alt, "".join(body))
+            body.append(_shard(weight, start, stop, x, top, rank if number else None))
+    alt = "; ".join(f"{name}: {', '.join(_rows(*part) for part in parts)}" for name, parts in groups)
+    title, width = "Each rank holds some rows, and the folder holds all of them", svg.MARGIN + 40 + (sum(counts[:2]) * step)
+    return svg.card(width, below + height + 66, title, f"{alt}.", "".join(body))
 
 
 def _parts(rows: int, ranks: int) -> list[tuple[int, int]]:
