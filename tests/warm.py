@@ -7,7 +7,6 @@ another reason (each beat twice, for the site, in the browser), importing torch 
 from __future__ import annotations
 
 import array
-import gc
 import json
 import os
 import selectors
@@ -45,7 +44,6 @@ def serve(place: str) -> None:
     import matplotlib.figure  # noqa: F401
     import torch._dynamo  # noqa: F401
 
-    gc.freeze()
     waiting = selectors.DefaultSelector()
     waiting.register(sys.stdin, selectors.EVENT_READ)
     waiting.register(listener, selectors.EVENT_READ)
@@ -88,7 +86,6 @@ def fork(client: socket.socket, listener: socket.socket) -> int:
     from ipykernel.kernelapp import launch_new_instance
 
     listener.close()
-    gc.unfreeze()
     for own, stream in enumerate(array.array("i", sent[0][2])):
         os.dup2(stream, own)
         os.close(stream)

@@ -17,7 +17,7 @@ from helpers.draw.tensors import CELL_HEIGHT, CELL_WIDTH, grid
 from helpers.scenes.stations import disk
 
 RANKS = (("●", "#2a52a8"), ("▲", "#a8461a"), ("■", "#0b6472"), ("◆", "#6b3fa0"))
-LINE = 26
+LINE, TOP = 26, 112
 
 
 def rows_on_ranks(weight: Tensor, counts: Sequence[int] = (2, 4)) -> Picture:
@@ -25,9 +25,9 @@ def rows_on_ranks(weight: Tensor, counts: Sequence[int] = (2, 4)) -> Picture:
     step, height = weight.shape[1] * CELL_WIDTH + 60, len(weight) * CELL_HEIGHT
     on = [(f"on {n} ranks", _parts(len(weight), n)) for n in counts]
     groups = [("the tensor", [(0, len(weight))]), on[0], (f"in the folder of {counts[0]}", on[0][1]), on[1]]
-    body, below = [], 112 + height + 106
+    body, below = [], TOP + height + 106
     for number, (name, parts) in enumerate(groups):
-        left, top = svg.MARGIN + 20 + (number % 2) * (counts[0] * step + 20), below if number > 1 else 112
+        left, top = svg.MARGIN + 20 + (number % 2) * (counts[0] * step + 20), below if number > 1 else TOP
         body.append(svg.text(left - 20, top - 34, name, 15, bold=True))
         for rank, (start, stop) in enumerate(parts):
             x = left + rank * step
@@ -36,7 +36,7 @@ def rows_on_ranks(weight: Tensor, counts: Sequence[int] = (2, 4)) -> Picture:
                 body.append(svg.text(x, top + height + 32, f"__{rank}_0.distcp", 13, mono=True))
             body.append(_shard(weight, start, stop, x, top, rank if number else None))
     alt = "; ".join(f"{name}: {', '.join(_rows(*part) for part in parts)}" for name, parts in groups)
-    title, width = "Each rank holds some rows, and the folder holds all of them", svg.MARGIN + 40 + (sum(counts[:2]) * step)
+    title, width = "Each rank holds some rows, and the folder holds all of them", svg.MARGIN + 40 + sum(counts[:2]) * step
     return svg.card(width, below + height + 66, title, f"{alt}.", "".join(body))
 
 

@@ -222,11 +222,8 @@ def lesson_10() -> list[Move]:
 
 
 def lesson_11() -> list[Move]:
-    code, writing, same = (
-        "scenes.Regrouped(",
-        "each rank writes what it holds into a file of its own",
-        "8 of 8 tensors are the same",
-    )
+    code, same = "scenes.Regrouped(", "8 of 8 tensors are the same"
+    writing = "each rank writes what it holds into a file of its own"
     ends = ("Nothing is written yet", f"Piece 2: {writing}", "Last, rank 0 writes the table of contents")
     return [
         *turned("scenes.writing_frames", "piece", f"Piece 5: {writing}", *ends),
