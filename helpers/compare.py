@@ -221,8 +221,11 @@ def _reasons(one: Path, other: Path, starts: dict[str, dict[Path, list[int]]]) -
         place, old, new = one[:before], one[before : len(one) - after], other[before : len(other) - after]
         for side, gone, fresh in (("source", old, new), ("target", new, old)):
             yield side, place, gone, fresh
-            if len(gone) == 1 and len(fresh) <= 1:
-                yield side, None, gone, fresh
+            changed = {(was, now) for was, now in zip(gone, fresh) if was != now}
+            if len(gone) == 1 and not fresh:
+                yield side, None, gone, ()
+            elif len(gone) == len(fresh) and len(changed) == 1:
+                yield side, None, *((name,) for name in changed.pop())
         if len(old) == len(new) == 1 and all(map(_is_position, old + new)):
             by = int(new[0]) - int(old[0])
             side = "source" if by > 0 else "target"

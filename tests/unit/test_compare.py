@@ -155,6 +155,11 @@ EXPLAINED = {
     "the first of two equal layers is lacking": (["1.w"], ["0.w", "1.w"], {"0.w": None, "1.w": "1.w"}),
     "the same behind a wrapper": (["module.1.w"], ["0.w", "1.w"], {"0.w": None, "1.w": "module.1.w"}),
     "another shape": ({"old.w": 2}, {"new.w": 3}, {"new.w": None}),
+    "one name at every level, twice in each path": (
+        ["t.a.w", "t.0.0.a.w", "t.0.0.b.w", "t.0.0.0.w"],
+        ["t.a.w", "t.x.x.a.w", "t.x.x.b.w", "t.x.x.x.w"],
+        {"t.a.w": "t.a.w", "t.x.x.a.w": "t.0.0.a.w", "t.x.x.b.w": "t.0.0.b.w", "t.x.x.x.w": "t.0.0.0.w"},
+    ),
     "another last name": (["layer.weight"], ["layer.kernel"], {"layer.kernel": None}),
     "one key of many": (
         {"a.w": 2, "b.w": 3, "c.w": 4, "d.w": 5},
