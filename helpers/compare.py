@@ -189,7 +189,7 @@ def _guesses(ours: Names, theirs: Names) -> list[Rule]:
             alike[rest].append(path)
         for path, rest in Random(0).sample(names, min(len(names), MOST_GUESSES // (len(others) or 1) + 1)):
             for other in alike[rest]:
-                votes.update(set(_reasons(other, path, starts) if turned else _reasons(path, other, starts)))
+                votes.update([*dict.fromkeys(_reasons(*((other, path) if turned else (path, other)), starts))])
     most = MOST_TRIES // (len(ours) + len(theirs) or 1) + NEAREST
     return sorted(votes, key=lambda rule: (-votes[rule], rule[3] if isinstance(rule[3], int) else 0))[:most]
 
@@ -221,11 +221,8 @@ def _reasons(one: Path, other: Path, starts: dict[str, dict[Path, list[int]]]) -
         place, old, new = one[:before], one[before : len(one) - after], other[before : len(other) - after]
         for side, gone, fresh in (("source", old, new), ("target", new, old)):
             yield side, place, gone, fresh
-            changed = {(was, now) for was, now in zip(gone, fresh) if was != now}
-            if len(gone) == 1 and not fresh:
-                yield side, None, gone, ()
-            elif len(gone) == len(fresh) and len(changed) == 1:
-                yield side, None, *((name,) for name in changed.pop())
+            if len(gone) == len(fresh) or (len(gone), len(fresh)) == (1, 0):
+                yield from ((side, None, gone[k : k + 1], fresh[k : k + 1]) for k in range(len(gone)))
         if len(old) == len(new) == 1 and all(map(_is_position, old + new)):
             by = int(new[0]) - int(old[0])
             side = "source" if by > 0 else "target"

@@ -26,8 +26,8 @@ State = dict[str, Tensor]
 def taken(answer: Callable[[], Any], first: Callable[[], Any]) -> int | None:
     """Bytes by which `answer` raises the most memory that a process of its own has; None where nobody can tell.
 
-    `first` does the same with little, so that the code is in memory before; what is free is given back. The child has
-    one thread, since a forked one has lost the others of its pool.
+    `first` does the same with little, so that the code is in memory before; its own most is forgotten (proc_pid_clear_refs(5)).
+    What is free is given back. The child has one thread, since a forked one has lost the others of its pool.
     """
     if not (STATUS.exists() and hasattr(os, "fork")):
         return None
@@ -39,6 +39,9 @@ def taken(answer: Callable[[], Any], first: Callable[[], Any]) -> int | None:
             signal.alarm(SECONDS)
             torch.set_num_threads(1)
             first()
+            _give_back()
+            with contextlib.suppress(OSError):
+                STATUS.with_name("clear_refs").write_text("5")
             before = _memory("VmRSS")
             answer()
             os.write(writes, str(_memory("VmHWM") - before).encode())

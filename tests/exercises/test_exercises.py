@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import helpers.exercises
-from helpers.exercises import lesson_02
+from helpers.exercises import large, lesson_02
 from helpers.exercises.trial import apart
 from helpers.quiz import Exercise, Prediction
 
@@ -92,6 +92,14 @@ def test_a_check_has_defaults_of_its_own_and_gives_the_notebook_back_its_own(mon
 @pytest.mark.parametrize("answer", [None, object(), [], "", 10**100, float("nan"), {1: 2}, lambda *a: None, type])
 def test_nothing_at_all_makes_a_check_raise(exercise, answer):
     assert exercise.judge(answer).state in ("wrong", "untried")
+
+
+@pytest.mark.skipif(not large.STATUS.exists(), reason="VmHWM is Linux's")
+def test_memory_that_the_first_call_takes_or_frees_is_not_the_answers():
+    """In CI all right answers of lesson 10's first exercise were called too large, once."""
+    held = [torch.ones(10**7)]
+    for first in (lambda: torch.ones(10**7).sum(), held.clear):
+        assert large.taken(lambda: None, first) < 5 * 10**6 < 30 * 10**6 < large.taken(lambda: torch.ones(10**7).sum(), first)
 
 
 @pytest.mark.parametrize("exercise", values(Exercise))
