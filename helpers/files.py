@@ -39,6 +39,7 @@ KINDS = {
     "unknown": "of no kind that is known here",
     "folder": "a folder; name a file in it",
     "distributed": "a distributed checkpoint, a folder; torch.distributed.checkpoint reads it",
+    "shard": "a shard of a distributed checkpoint, one zip after another; it is read with its folder",
     "special": "no regular file",
     "unreadable": "not readable for you",
     "missing": "not there",
@@ -130,7 +131,10 @@ def header_of(file: BinaryIO, name: str) -> Header:
         if not any(one.CRC for one in archive.infolist()):
             for one in archive.infolist():
                 one.CRC = None  # type: ignore[assignment]
-        return Header(name, _zip_kind([entry.name for entry in entries]), size, entries, archive)
+        kind = _zip_kind([entry.name for entry in entries])
+        if kind == "torch" and (name.endswith(".distcp") or min(one.header_offset for one in archive.infolist())):
+            return Header(name, "shard", size)
+        return Header(name, kind, size, entries, archive)
     if not kind and start[8:9] == b"{":
         entries, end = _tensors(file, int.from_bytes(start[:8], "little"), size)
         if end is not None:

@@ -125,9 +125,8 @@ def _tell_the_class(exercise: str, state: str) -> list[ipywidgets.HTML]:
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
         line.settimeout(1)
         line.sendto(f"{state} {exercise}".encode(), place)
-    return [
-        ipywidgets.HTML(note(svg.SOFT, "", "Your teacher sees that you tried this, and whether it is right; not your answer."))
-    ]
+    words = "Your teacher sees that you tried this, and whether it is right; not your answer."
+    return [ipywidgets.HTML(note(svg.SOFT, "", words))]
 
 
 def _blank(answer: Any) -> bool:

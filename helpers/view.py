@@ -35,9 +35,8 @@ def button(label: str) -> ipywidgets.Button:
 def note(color: str, head: str, words: str) -> str:
     """Words that a screen reader says at once, in HTML, with a bar of their colour."""
     style = f"max-width:46em;margin:4px 0;padding:8px 14px;background:{svg.CARD};color:{svg.INK};border-left:6px solid {color}"
-    return (
-        f"<p style='font-size:1.1em;line-height:1.45;{style}' role='status'><b>{svg.escape(head)}</b> {svg.escape(words)}</p>"
-    )
+    said = f"<b>{svg.escape(head)}</b> {svg.escape(words)}"
+    return f"<p style='font-size:1.1em;line-height:1.45;{style}' role='status'>{said}</p>"
 
 
 def line_of(error: BaseException) -> str:

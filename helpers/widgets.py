@@ -52,10 +52,7 @@ def _named(control: ipywidgets.Widget) -> ipywidgets.Widget:
     if whole:
         ipywidgets.jslink((control, "value"), (field, "value"))
     else:
-        ipywidgets.dlink((control, "value"), (field, "value"), lambda value: round(value, 6))
-        field.observe(
-            lambda change: abs(control.value - change["new"]) < 1e-6 or control.set_trait("value", change["new"]), "value"
-        )
+        ipywidgets.link((control, "value"), (field, "value"), (lambda value: round(value, 6), float))
     return ipywidgets.HBox([control, field])
 
 

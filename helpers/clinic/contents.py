@@ -122,8 +122,7 @@ def inventory(opened: Opened, states: list[Part], saved: list[Part], chosen: Par
 def _state(part: Part, opened: Opened) -> Finding:
     dtypes = Counter(row.dtype for row in part.rows)
     named = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common(MOST_SHOWN))
-    size = size_name(total_bytes(part.rows))
-    what = f"{part.name} is a state dict: {len(part.rows)} keys, {part.count:,} numbers, {size}."
+    what = f"{part.name} is a state dict: {len(part.rows)} keys, {part.count:,} numbers, {size_name(total_bytes(part.rows))}."
     why = f"First key {part.rows[0].key!r}; {named}."
     if not part.path:
         return Finding(what, why)
@@ -151,9 +150,8 @@ def _optimizer(part: Part) -> Finding:
     names = {name for entry in entries for name in entry}
     kind = next((kind for wanted, kind in KINDS if wanted <= names), "unknown" if names else "")
     steps = [step for entry in entries if isinstance(step := entry.get("step"), (int, float, Tensor))]
-    taken = max(
-        (int(step) for step in steps if not isinstance(step, Tensor) or not step.is_meta and step.numel() == 1), default=0
-    )
+    known = [step for step in steps if not isinstance(step, Tensor) or not step.is_meta and step.numel() == 1]
+    taken = max(map(int, known), default=0)
     why = f"Its state holds {', '.join(sorted(map(str, names)))}." if names else "It holds no state: no step, or a plain SGD."
     counts = f"{counted(len(part.value['param_groups']), 'group')}, {counted(len(entries), 'parameter')}"
     after = f", after {taken:,} steps" * bool(taken)

@@ -140,15 +140,13 @@ def _grown(key: str, one: tuple[int, ...], other: tuple[int, ...], model: nn.Mod
 
 def _resized(keys: list[str], shapes: dict[str, Any], ill: Ailments) -> None:
     rows_alone = all(one[1:] == other[1:] for one, other in map(shapes.__getitem__, keys))
+    what, why, address = "Of another size", "Build the model with the sizes that the file has.", "other-number-of-channels"
     if any("pos" in key.rpartition(".")[2] or "position" in key for key in keys):
-        why = "Interpolate them, or begin anew."
-        ill.add("Positions of another length", keys, why, "positional-embedding", sure="likely")
+        what, why, address = "Positions of another length", "Interpolate them, or begin anew.", "positional-embedding"
     elif rows_alone and len({key.rpartition(".")[0] for key in keys}) == 1:
+        what, address = "A new head", "other-number-of-classes"
         why = "Another number of classes: it keeps its first numbers, and is trained."
-        ill.add("A new head", keys, why, "other-number-of-classes", sure="likely")
-    else:
-        why = "Build the model with the sizes that the file has."
-        ill.add("Of another size", keys, why, "other-number-of-channels", sure="likely")
+    ill.add(what, keys, why, address, sure="likely")
 
 
 def _absent(state: dict[str, Any], own: Mapping[str, Any], pairs: list[Pair], ill: Ailments) -> None:

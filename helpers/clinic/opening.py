@@ -27,6 +27,7 @@ _PLACES = {
     "empty": "empty-file",
     "missing": "no-such-file",
     "folder": "is-a-directory",
+    "distributed": "is-a-directory",
     "pickle": "plain-pickle",
     "TorchScript": "torchscript-in-torch-load",
     "gzip": "other-first-byte",
@@ -96,11 +97,14 @@ def open_up(path: Path, verify: bool, report: Callable[[int], object]) -> Opened
 def _kind(header: files.Header, path: Path) -> Finding:
     kind = header.kind
     level = "ok" if kind in TENSORS else "look" if kind in OTHER_TOOLS else "bad"
-    place = place_of(_PLACES[kind]) if kind in _PLACES else ""
     ending = path.suffix.lower()
     why = f"The first bytes say so; {size_name(header.size)}."
     if kind not in _ENDINGS.get(ending, (kind,)):
         why += f" Its ending {ending} says something else, and is wrong."
+    if kind in ("distributed", "shard"):
+        why = ".metadata says what lies where. It is a pickle, read without a guard: do this to a folder of your own only."
+        kind, path = "distributed", path.parent if kind == "shard" else path
+    place = place_of(_PLACES[kind]) if kind in _PLACES else ""
     return Finding(header.words, why, _CODE.get(kind, "").format(str(path)), place, level=level)
 
 

@@ -46,9 +46,8 @@ def _in_order(part: Part, optimizer: optim.Optimizer, model: nn.Module | None, h
             if isinstance(value, Tensor) and value.shape != parameter.shape:
                 shapes = f"{tuple(value.shape)}, its parameter {tuple(parameter.shape)}"
                 what = f"The {key} at position {place} has the shape {shapes}."
-                return [
-                    explained(what, f"The order or the model differs {f'at {name}' * bool(name)}.", "size-of-tensor-in-step")
-                ]
+                why = f"The order or the model differs{f' at {name}' * bool(name)}."
+                return [explained(what, why, "size-of-tensor-in-step")]
     code = f"{head}\noptimizer.load_state_dict(checkpoint{part.access})"
     sure, why = "likely", "Kind, groups and shapes agree; the order of equal shapes cannot be told."
     if names and names == mine:

@@ -498,8 +498,16 @@ def test_torchscript_and_distributed(tmp_path, monkeypatch):
 
         distributed.save({"model": model.state_dict()}, checkpoint_id=tmp_path / "many")
         monkeypatch.chdir(tmp_path)
-        pasted(examine(tmp_path / "many"))
-    loads(tmp_path / "whole.pth", lesson.build_model(1), model.state_dict())
+        distributed.save({"weight": torch.ones(3)}, checkpoint_id=tmp_path / "lone")
+        for name, state in (("many", model.state_dict()), ("lone", {"weight": torch.ones(3)})):
+            for path in (tmp_path / name, tmp_path / name / "__0_0.distcp"):
+                pasted(found := examine(path))
+                assert [one.level for one in found] == ["bad" if path.suffix else "look"] and "guard" in words(found)
+                whole = torch.load(tmp_path / "whole.pth")
+                assert all(torch.equal(whole.get("model", whole)[key], value) for key, value in state.items())
+                (tmp_path / "whole.pth").unlink()
+        with pytest.raises(checkpoint.CheckpointError, match="a shard of a distributed checkpoint"):
+            checkpoint.load(tmp_path / "many" / "__0_0.distcp")
 
 
 def test_will_it_resume():
