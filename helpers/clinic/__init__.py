@@ -58,7 +58,7 @@ def _all(opened: Opened, model: nn.Module | None, optimizer: optim.Optimizer | N
     chosen, pairs = best_of(states, model)
     found = [*opened.findings, *inventory(opened, states, saved, chosen)]
     if chosen is None:
-        return Findings(found)
+        return Findings([*found, *(resuming(saved, optimizer, model, opened.head) if saved and optimizer is not None else [])])
     if model is not None:
         found += fitting(chosen, model, pairs, opened.head)
     else:

@@ -77,6 +77,13 @@ def _walk(value: Any, path: tuple[str | int, ...], seen: set[int]) -> Iterator[P
             yield from _walk(inner, (*path, key), seen)
 
 
+def _nearly(contents: Any) -> list[str]:
+    """The keys that keep a mapping from being a state dict, if half of its values have a shape and names with a dot."""
+    named = contents if isinstance(contents, Mapping) else {}
+    shaped = [key for key, value in named.items() if hasattr(value, "shape") and "." in str(key)]
+    return [key for key, value in named.items() if not isinstance(value, Tensor)] if 2 * len(shaped) >= len(named) > 0 else []
+
+
 def is_optimizer(value: Mapping) -> bool:
     """Whether it has an optimizer's two entries."""
     return {"state", "param_groups"} <= set(value)
@@ -104,8 +111,13 @@ def inventory(opened: Opened, states: list[Part], saved: list[Part], chosen: Par
     found = [*_numbers(opened.contents), *(_state(part, opened) for part in states)]
     if chosen is None:
         came = ", ".join(map(str, list(opened.contents)[:8])) if isinstance(opened.contents, Mapping) else ""
+        if odd := _nearly(opened.contents):
+            what = f"It would be a state dict, but {counted(len(odd), 'value')} of it, such as {odd[0]!r}, are no tensors."
+            code = f"{opened.head}\nimport torch\n\nstate = {{\n    key: torch.as_tensor(value)\n"
+            code += "    for key, value in checkpoint.items()\n    if hasattr(value, 'shape')\n}"
+            return [*found, explained(what, "The lines below drop what has no shape.", "not-a-tensor", code), *optimizers]
         what = f"There is no state dict of a model in it. It is a {type(opened.contents).__name__}{f' of {came}' * bool(came)}."
-        return [*found, Finding(what, "A state dict has names of tensors.", level="bad"), *optimizers]
+        return [*found, Finding(what, "A state dict has names of tensors.", level="look" if saved else "bad"), *optimizers]
     if averages := [part.name for part in states if part.averaged]:
         what = f"Beside the model lies an average of it: {', '.join(averages)}."
         why = "It is a moving average of the weights. People evaluate with the average, and go on training from the other."
@@ -144,11 +156,20 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
-def _optimizer(part: Part) -> Finding:
-    state = part.value["state"]
+def _entries(optimizer: Mapping[str, Any]) -> tuple[list[Mapping], set[str]]:
+    state = optimizer["state"]
     entries = [entry for entry in state.values() if isinstance(entry, Mapping)] if isinstance(state, Mapping) else []
-    names = {name for entry in entries for name in entry}
-    kind = next((kind for wanted, kind in KINDS if wanted <= names), "unknown" if names else "")
+    return entries, {name for entry in entries for name in entry}
+
+
+def kind_of(optimizer: Mapping[str, Any]) -> str:
+    """Which kind of optimizer keeps what is in such a state dict, in words; nothing if it keeps nothing."""
+    names = _entries(optimizer)[1]
+    return next((kind for wanted, kind in KINDS if wanted <= names), "unknown" if names else "")
+
+
+def _optimizer(part: Part) -> Finding:
+    (entries, names), kind = _entries(part.value), kind_of(part.value)
     steps = [step for entry in entries if isinstance(step := entry.get("step"), (int, float, Tensor))]
     known = [step for step in steps if not isinstance(step, Tensor) or not step.is_meta and step.numel() == 1]
     taken = max(map(int, known), default=0)

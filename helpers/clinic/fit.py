@@ -33,6 +33,9 @@ def _matched(pairs: list[Pair]) -> int:
 
 def fitting(part: Part, model: nn.Module, pairs: list[Pair], head: str) -> list[Finding]:
     """What stands in the way, and at the end the lines that load all that fits."""
+    if 2 * sum("lora_" in key for key in part.value) > len(part.value):
+        why = "It is a small change to a model whose own weights are not in it."
+        return [explained("It is a LoRA adapter, and fills no model.", why, "lora-keys")]
     unclear = [pair for pair in pairs if len(pair.candidates) > 1]
     if unclear:
         what = f"{len(unclear)} keys are ambiguous, such as {unclear[0].key!r}: {' or '.join(unclear[0].candidates[:3])}."
@@ -40,17 +43,24 @@ def fitting(part: Part, model: nn.Module, pairs: list[Pair], head: str) -> list[
         return [explained(what, why, "renamed-layers", sure="cannot be told")]
     renames, change, place = _change(pairs)
     moved = {change(key): value for key, value in part.value.items()}
-    plain = compare(moved, model.state_dict(), values=False)
+    own = model.state_dict()
+    plain = compare(moved, own, values=False)
     if not any(pair.relation == "same" or pair.word == "shape" for pair in plain):
         why = "No key and no shape of the one explains the other: it is of another model."
         return [explained("Nothing of it fits the model.", why, "renamed-layers", sure="likely")]
+    if coded := [pair.key for pair in plain if pair.relation == "same" and _is_coded(moved[pair.key], own[pair.key])]:
+        why = "They are codes of a quantised model: as weights they would load, and be wrong."
+        return [explained(f"Integers stand where the model has floats, such as at {coded[0]!r}.", why, "quantised-checkpoint")]
     why, sure = "One mapping explains them, and the lines below rename them.", "certain"
     if lone := [f"{pair.candidates[0]} for {pair.key}" for pair in pairs if pair.candidates]:
         why, sure = f"{lone[0]}: the shapes agree, but it may as well be another layer. Compare outputs.", "likely"
     found = [Finding("Its keys have other names.", why, "", place, sure, "look")] if renames else []
     ill = _ailments(moved, model, plain)
-    lines = [f"{head}\nstate = checkpoint{part.access}", *renames, *ill.cures, *_load(plain, ill.cures)]
+    assign = ", assign=True" * any(isinstance(value, Tensor) and value.is_meta for value in own.values())
+    lines = [f"{head}\nstate = checkpoint{part.access}", *renames, *ill.cures, *_load(plain, ill.cures, assign)]
     fits, count = _matched(plain), len(plain)
+    if not fits and not ill.cures:
+        return [*found, *ill.findings]
     in_part = f"It fits in part: {fits} of {count} keys as they are."
     what = f"It fits: all {fits} keys have their place." if fits == count else in_part
     why = "The names and shapes agree; whether the numbers are the right ones, outputs alone can tell."
@@ -126,6 +136,11 @@ def _ailments(state: dict[str, Any], model: nn.Module, pairs: list[Pair]) -> Ail
     return ill
 
 
+def _is_coded(value: Any, own: Any) -> bool:
+    both = isinstance(value, Tensor) and isinstance(own, Tensor) and own.is_floating_point() and value.dim() > 1
+    return both and not value.is_floating_point() and not value.is_complex() and not value.is_quantized
+
+
 def _is_square(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() == 2 and value.shape[0] == value.shape[1]
 
@@ -189,7 +204,7 @@ def _numbered(keys: Iterable[str]) -> dict[str, set[int]]:
     return found
 
 
-def _load(pairs: list[Pair], cures: list[str]) -> list[str]:
+def _load(pairs: list[Pair], cures: list[str], assign: str) -> list[str]:
     """The last lines: strict where all has its place, and what is left out said where not."""
     cured = "\n".join(cures)
     open_ = [pair for pair in pairs if pair.relation != "same" and repr(pair.key) not in cured]
@@ -197,5 +212,7 @@ def _load(pairs: list[Pair], cures: list[str]) -> list[str]:
     resized = any(pair.word == "shape" for pair in open_)
     keep = "own = model.state_dict()\nstate = {key: value for key, value in state.items() if key in own"
     keep += " and value.shape == own[key].shape}" if resized else "}"
-    load = "model.load_state_dict(state)" if all(extra) else "print(model.load_state_dict(state, strict=False))"
+    load = (
+        f"model.load_state_dict(state{assign})" if all(extra) else f"print(model.load_state_dict(state, strict=False{assign}))"
+    )
     return [*[keep] * (resized or any(extra)), load]

@@ -165,7 +165,8 @@ def _refused(path: Path, refused: pickles.Refusal) -> Finding:
     code = f"""import torch
 
 whole = torch.load({str(path)!r}, map_location="cpu", weights_only=False)
-whole = whole["model"] if isinstance(whole, dict) else whole
+if isinstance(whole, dict):
+    whole = next(part for part in whole.values() if isinstance(part, torch.nn.Module))
 state = whole.state_dict()
 torch.save(state, "state.pth")"""
     why += " That is a whole model, saved as a program. Only if you made the file yourself: run this where its classes are."

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from torch import Tensor, nn, optim
 
-from helpers.clinic.contents import Part
+from helpers.clinic.contents import KINDS, Part, kind_of
 from helpers.clinic.finding import Finding, explained
+
+FILLED_IN = {"amsgrad", "capturable", "decoupled_weight_decay", "differentiable", "foreach", "fused", "maximize", "nesterov"}
 
 
 def resuming(saved: list[Part], optimizer: optim.Optimizer, model: nn.Module | None, head: str) -> list[Finding]:
-    """What stands in the way, or the line that loads it."""
+    """What stands in the way, or the line that loads it: of several optimizers in the file, of one that fits."""
     if not saved:
         why = "Only the weights were saved: training goes on with an empty optimizer."
         return [explained("There is no optimizer in it.", why, "keyerror-optimizer", level="look")]
-    part = saved[0]
+    return min((_from(part, optimizer, model, head) for part in saved), key=lambda found: found[-1].level == "bad")
+
+
+def _from(part: Part, optimizer: optim.Optimizer, model: nn.Module | None, head: str) -> list[Finding]:
     groups, own = part.value["param_groups"], optimizer.param_groups
     sizes = [len(group["params"]) for group in groups], [len(group["params"]) for group in own]
     if len(groups) != len(own):
@@ -22,10 +27,13 @@ def resuming(saved: list[Part], optimizer: optim.Optimizer, model: nn.Module | N
     if sizes[0] != sizes[1]:
         what = f"Its groups have {sizes[0]} parameters, yours {sizes[1]}."
         return [explained(what, "Give the optimizer the same parameters in the same groups.", "group-size")]
-    lacking = sorted(set(optimizer.defaults) & set(own[0]) - set(groups[0]) - {"differentiable", "decoupled_weight_decay"})
-    if lacking or ("momentum" in groups[0]) != ("momentum" in own[0]):
-        what = f"It was saved by another kind of optimizer than {type(optimizer).__name__}."
-        return [explained(what, f"It lacks {', '.join(lacking) or 'what yours has'}.", "keyerror-momentum")]
+    lacking = sorted(set(optimizer.defaults) & set(own[0]) - set(groups[0]) - FILLED_IN)
+    kind, mine = kind_of(part.value), type(optimizer).__name__
+    foreign = kind and mine not in kind.split() and any(mine in words.split() for _, words in KINDS)
+    if lacking or foreign or ("momentum" in groups[0]) != ("momentum" in own[0]):
+        what = f"It was saved by another kind of optimizer than {mine}{f': by {kind}' * bool(kind)}."
+        address = "keyerror-momentum" if mine == "SGD" else "keyerror-step"
+        return [explained(what, f"It lacks {', '.join(lacking) or 'what yours keeps for each parameter'}.", address)]
     return _in_order(part, optimizer, model, head)
 
 

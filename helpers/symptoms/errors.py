@@ -20,6 +20,8 @@ FRAME = re.compile(r"^\s*(?:File .*, line \d+|File .*:\d+,? in |Cell In\s*\[|Inp
 HEAD = re.compile(
     r"^(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*)?(?:Error|Exception|Warning|Interrupt|Exit|StopIteration|BadZipFile|Failure)(?::\s|:?\s*$)"
 )
+LISTS = r"missing key\(s\)|unexpected key\(s\)|size mismatch for"
+GAP = f"(?:[^mus]|(?!{LISTS})[mus])*?"
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,21 @@ def plain(words: str) -> str:
     return " ".join(straight.split())
 
 
+def literal(words: str) -> str:
+    """A regular expression that finds these words, as whole ones."""
+    escaped = re.escape(words).replace("\\ ", " ")
+    return re.sub(r"^(?=\w)", "(?<![a-z0-9_])", re.sub(r"(?<=\w)$", "(?![a-z0-9_])", escaped))
+
+
 def pattern(message: str) -> str:
     """A regular expression, the same in Python and JavaScript, that finds the message's parts as whole words, in order.
 
-    A `$` at the end says that nothing follows.
+    A `^` says that nothing stands before, a `$` at the end that nothing follows, a `∎` that no other list of `load_state_dict`
+    does; a `…` does not lead into another either. `@` and `%` are a key or a number, the same at each place, `~` is any.
     """
-    parts = [re.escape(plain(part)).replace("\\ ", " ") for part in message.removesuffix("$").split("…") if part.strip()]
-    guarded = [re.sub(r"^(?=\w)", "(?<![a-z0-9_])", re.sub(r"(?<=\w)$", "(?![a-z0-9_])", part)) for part in parts]
-    return ".*?".join(guarded) + (":?$" if message.endswith("$") else "")
+    parts = [literal(plain(part)) for part in message.strip("^$∎").split("…") if part.strip()]
+    words = GAP.join(parts).replace("\\~", '[^"]*?')
+    for number, letter in enumerate(filter(words.__contains__, "@%"), 1):
+        words = words.replace(letter, r'([^"\], ]+)', 1).replace(letter, f"\\{number}")
+    end = {"$": ":?$", "∎": f"(?!.*(?:{LISTS}))"}.get(message[-1:], "")
+    return "^" * message.startswith("^") + words + end

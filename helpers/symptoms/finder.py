@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from helpers.symptoms.errors import Reading, pattern, plain, read_error
+from helpers.symptoms.errors import Reading, literal, pattern, plain, read_error
 from helpers.symptoms.search import Words
 from helpers.symptoms.table import Symptom, escaped, rules, table, title
 
@@ -23,7 +23,7 @@ def words() -> Words:
 @lru_cache
 def patterns() -> list[list[tuple[re.Pattern[str], int]]]:
     """For each entry its messages as patterns, and how much they say: the number of fixed letters."""
-    return [[(re.compile(pattern(m)), len(plain(m.replace("…", "")))) for m in entry.messages] for entry in table()]
+    return [[(re.compile(pattern(m)), len(plain(re.sub("[…^$∎]", "", m)))) for m in entry.messages] for entry in table()]
 
 
 def find(text: str, most: int = LIMITS["most"]) -> list[Symptom]:
@@ -41,7 +41,7 @@ def begun(text: str) -> list[int]:
     """The numbers of entries with a message in which the text stands, the shortest first: who types is not done yet."""
     if len(text) < LIMITS["begun"]:
         return []
-    wanted = re.compile(pattern(text))
+    wanted = re.compile(literal(text))
     lengths = [[len(said) for said in entry_said if wanted.search(said)] for entry_said in messages_said()]
     return sorted((number for number, found in enumerate(lengths) if found), key=lambda number: min(lengths[number]))
 

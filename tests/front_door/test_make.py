@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -88,14 +89,14 @@ class MadeLab:
         found = re.search(rf":{self.port}/\S*[?&]token=(\w+)", self.log.read_text())
         return found and found[1]
 
-    def servers(self) -> list[psutil.Process]:
-        """The processes that make has started."""
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def addresses(self) -> set[str]:
-        """Where the server listens."""
-        found = [at for process in self.servers() for at in process.net_connections("inet") if at.status == "LISTEN"]
-        return {at.laddr.ip for at in found if at.laddr.port == self.port}
+    def servers(self) -> tuple[set[str], set[int]]:
+        """Where the processes that make has started listen, and whose they are; one that has ended meanwhile counts no more."""
+        found, users = [], set()
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                found += process.net_connections("inet")
+                users.add(process.uids().real)
+        return {at.laddr.ip for at in found if at.status == "LISTEN" and at.laddr.port == self.port}, users
 
     def stop(self) -> str:
         """Ends make and the server it started; the log."""
@@ -113,8 +114,9 @@ def opened(folder: Path, home: Path, user: int | None = None) -> str:
             time.sleep(0.5)
         assert "jupyter-config-data" in until(lambda: lab.get(f"?token={lab.token()}"), lab.log.read_text)
         assert 'type="password"' in lab.get("") and "jupyter-config-data" not in lab.get("")
-        assert lab.addresses() and lab.addresses() <= {"127.0.0.1", "::1"}
-        assert user in (None, *(process.uids().real for process in lab.servers()))
+        addresses, users = lab.servers()
+        assert addresses and addresses <= {"127.0.0.1", "::1"}
+        assert user in (None, *users)
     finally:
         said = lab.stop()
     return said

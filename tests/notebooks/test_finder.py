@@ -101,12 +101,40 @@ def test_errors_that_have_nothing_to_do_with_it_find_nothing(capsys, monkeypatch
     assert len(UNRELATED) >= 200 and len(found) <= 0.02 * len(UNRELATED), found
 
 
+LISTED = {
+    'Missing key(s) in state_dict: "c.weight", "bn.weight". Unexpected key(s) in state_dict: "resnet.c.weight", '
+    '"resnet.bn.weight", "resnet.bn.num_batches_tracked".': "other-wrapper-prefix",
+    'Missing key(s) in state_dict: "conv1.weight". Unexpected key(s) in state_dict: "features.0.weight", '
+    '"features.1.num_batches_tracked".': "renamed-layers",
+    'Missing key(s) in state_dict: "module.backbone.c.weight". Unexpected key(s) in state_dict: "backbone.c.weight".': (
+        "module-prefix-in-the-model"
+    ),
+    'Missing key(s) in state_dict: "_orig_mod.model.w". Unexpected key(s) in state_dict: "model.w".': "orig-mod-prefix",
+    'Missing key(s) in state_dict: "wte.weight". Unexpected key(s) in state_dict: "gpt.wte.weight", '
+    '"gpt.h.0.attn.masked_bias".': "other-wrapper-prefix",
+    'Unexpected key(s) in state_dict: "bn1.num_batches_tracked".': "num-batches-tracked",
+    "size mismatch for c_attn.weight: copying a param with shape torch.Size([8, 24]) from checkpoint, the shape in current "
+    "model is torch.Size([24, 8]).": "transposed-weight",
+    "size mismatch for c_attn.weight: copying a param with shape torch.Size([24, 8]) from checkpoint, the shape in current "
+    "model is torch.Size([48, 16]).": "other-number-of-classes",
+    "size mismatch for layer1.0.conv1.weight: copying a param with shape torch.Size([64, 64, 3, 3]) from checkpoint, the "
+    "shape in current model is torch.Size([64, 64, 1, 1]).": "other-number-of-classes",
+}
+
+
+@pytest.mark.parametrize("words", LISTED)
+def test_what_load_state_dict_lists_is_read_list_by_list(words):
+    text = f"RuntimeError: Error(s) in loading state_dict for Net:\n\t{words}\nsrun: error: node7: task 0: Exited\n"
+    assert symptoms.find(text)[0].address == LISTED[words]
+
+
 def test_no_entry_answers_to_the_text_of_another(capsys):
     """Printed, so that whoever adds an entry sees which others its words reach: `pytest -s -k text_of_another`."""
     pairs = []
     for entry in symptoms.table():
         for message in entry.messages:
-            text = f"RuntimeError: {message.replace('…', ' x ').removesuffix('$')}"
+            filled = message.strip("^$∎").translate(str.maketrans({"…": " x ", "@": "fc.weight", "%": "7", "~": "net"}))
+            text = filled if message.startswith("^") else f"RuntimeError: {filled}"
             hits = [hit for hit in symptoms.find(text) if hit is not entry and not hit.common]
             pairs += [(entry.address, hit.address, message) for hit in hits]
             first = symptoms.find(text)[:1]

@@ -531,6 +531,74 @@ def test_will_it_resume():
     assert "no optimizer in it" in words(examine(model.state_dict(), fresh, other))
 
 
+def test_settings_that_a_newer_torch_fills_in_are_no_other_kind_and_another_average_is():
+    model, _ = trained()
+    for kind, gone in ((optim.AdamW, ["fused"]), (optim.SGD, ["foreach", "fused", "maximize"])):
+        saved = kind(model.parameters(), lr=0.1)
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        saved.step()
+        state = copy.deepcopy(saved.state_dict())
+        for name in gone:
+            del state["param_groups"][0][name]
+        fresh = kind(model.parameters(), lr=0.1)
+        found = examine({"optimizer": state}, model, fresh)
+        assert "It can resume" in words(found), words(found)
+        pasted(found, contents={"optimizer": state}, optimizer=fresh)
+        fresh.step()
+        if kind is optim.AdamW:
+            assert "another kind of optimizer than Adamax" in words(
+                examine({"o": state}, model, optim.Adamax(model.parameters()))
+            )
+
+
+def test_of_two_optimizers_the_one_that_fits():
+    model, optimizer = trained()
+    other = nn.Linear(3, 4)
+    first = optim.Adam(other.parameters())
+    other(torch.ones(1, 3)).sum().backward()
+    first.step()
+    contents = {
+        "g": other.state_dict(),
+        "d": model.state_dict(),
+        "g_optim": first.state_dict(),
+        "d_optim": optimizer.state_dict(),
+    }
+    found = examine(contents, model, optim.SGD(model.parameters(), lr=0.5, momentum=0.9))
+    assert "checkpoint['d_optim']" in found.code and "It can resume" in words(found)
+
+
+def test_codes_of_a_quantised_model_are_not_loaded_as_weights():
+    model = lesson.build_model()
+    state = {**model.state_dict(), "0.weight": torch.ones(2, 2, dtype=torch.int8), "0.SCB": torch.ones(2)}
+    found = examine(state, model)
+    assert found[-1].level == "bad" and "codes of a quantised model" in words(found) and "load_state_dict" not in found.code
+
+
+def test_what_would_be_a_state_dict_but_for_some_values():
+    model, _ = trained()
+    fresh = lesson.build_model(1)
+    for contents in (
+        {**model.state_dict(), "mask_values": [0, 1]},
+        {key: value.numpy() for key, value in model.state_dict().items()},
+    ):
+        found = examine(contents, fresh)
+        assert found[-1].level == "bad" and "no tensors" in words(found)
+        loads(pasted(found, contents=contents)["state"], fresh, model.state_dict())
+
+
+def test_a_model_on_meta_is_filled_by_assignment():
+    model, _ = trained()
+    with torch.device("meta"):
+        fresh = lesson.build_model()
+    loads(model.state_dict(), fresh, model.state_dict())
+
+
+def test_an_adapter_is_no_model():
+    found = examine({"base_model.model.0.lora_A.weight": torch.ones(1, 2)}, lesson.build_model())
+    assert "LoRA adapter" in words(found) and "lora" in found[-1].place.lower()
+
+
 def test_an_order_that_names_alone_can_tell():
     model = nn.ModuleDict({"a": nn.Linear(2, 2, bias=False), "b": nn.Linear(2, 2, bias=False)})
     saved = optim.SGD(model.named_parameters(), momentum=0.9).state_dict()
