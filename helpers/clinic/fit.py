@@ -33,7 +33,8 @@ def _matched(pairs: list[Pair]) -> int:
 
 def fitting(part: Part, model: nn.Module, pairs: list[Pair], head: str) -> list[Finding]:
     """What stands in the way, and at the end the lines that load all that fits."""
-    if 2 * sum("lora_" in key for key in part.value) > len(part.value):
+    own = model.state_dict()
+    if 2 * sum("lora_" in key for key in part.value) > len(part.value) and not any("lora_" in key for key in own):
         why = "It is a small change to a model whose own weights are not in it."
         return [explained("It is a LoRA adapter, and fills no model.", why, "lora-keys")]
     unclear = [pair for pair in pairs if len(pair.candidates) > 1]
@@ -43,7 +44,6 @@ def fitting(part: Part, model: nn.Module, pairs: list[Pair], head: str) -> list[
         return [explained(what, why, "renamed-layers", sure="cannot be told")]
     renames, change, place = _change(pairs)
     moved = {change(key): value for key, value in part.value.items()}
-    own = model.state_dict()
     plain = compare(moved, own, values=False)
     if not any(pair.relation == "same" or pair.word == "shape" for pair in plain):
         why = "No key and no shape of the one explains the other: it is of another model."

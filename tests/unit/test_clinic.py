@@ -597,6 +597,8 @@ def test_a_model_on_meta_is_filled_by_assignment():
 def test_an_adapter_is_no_model():
     found = examine({"base_model.model.0.lora_A.weight": torch.ones(1, 2)}, lesson.build_model())
     assert "LoRA adapter" in words(found) and "lora" in found[-1].place.lower()
+    adapted = nn.ModuleDict({"lora_A": nn.Linear(2, 1, bias=False)})
+    loads({"lora_A.weight": torch.ones(1, 2)}, adapted, {"lora_A.weight": torch.ones(1, 2)})
 
 
 def test_an_order_that_names_alone_can_tell():
