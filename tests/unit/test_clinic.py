@@ -505,6 +505,8 @@ def test_torchscript_and_distributed(tmp_path, monkeypatch):
                 assert [one.level for one in found] == ["bad" if path.suffix else "look"] and "guard" in words(found)
                 whole = torch.load(tmp_path / "whole.pth")
                 assert all(torch.equal(whole.get("model", whole)[key], value) for key, value in state.items())
+                if name == "many":
+                    loads(tmp_path / "whole.pth", lesson.build_model(1), state)
                 (tmp_path / "whole.pth").unlink()
         with pytest.raises(checkpoint.CheckpointError, match="a shard of a distributed checkpoint"):
             checkpoint.load(tmp_path / "many" / "__0_0.distcp")
