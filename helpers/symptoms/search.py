@@ -54,12 +54,14 @@ class Words:
 
     @cache
     def meant(self, word: str, typing: bool) -> str | None:
-        """What a word means: itself, one that it begins, or the nearest that is spelt in almost the same way."""
+        """What a word means: itself, one that it begins, or the nearest with its first letter and almost its spelling."""
         if self.token(word) in self.weights:
             return self.token(word)
         most = 0 if len(word) < 4 else 1 if len(word) < 8 else 2
         near = [other for other in self.spelt if typing and len(word) >= 3 and other.startswith(word)] or [
-            other for other in self.spelt if abs(len(other) - len(word)) <= most and apart(other, word) <= most
+            other
+            for other in self.spelt
+            if other[0] == word[0] and abs(len(other) - len(word)) <= most and apart(other, word) <= most
         ]
         best = min(near, key=lambda other: (-self.counts[self.spelt[other]], other), default=None)
         return self.spelt[best] if best else None

@@ -88,7 +88,8 @@ class Words {
     if (this.weights.has(this.token(word))) return this.token(word);
     const most = word.length < 4 ? 0 : word.length < 8 ? 1 : 2;
     let near = this.spelt.filter(([other]) => typing && word.length >= 3 && other.startsWith(word));
-    if (!near.length) near = this.spelt.filter(([other]) => Math.abs(other.length - word.length) <= most && apart(other, word) <= most);
+    const likely = (other) => other[0] === word[0] && Math.abs(other.length - word.length) <= most && apart(other, word) <= most;
+    if (!near.length) near = this.spelt.filter(([other]) => likely(other));
     near.sort(([one, first], [other, second]) => this.counts.get(second) - this.counts.get(first) || (one < other ? -1 : 1));
     return near.length ? near[0][1] : null;
   }
