@@ -62,7 +62,7 @@ def _all(opened: Opened, model: nn.Module | None, optimizer: optim.Optimizer | N
     if model is not None:
         found += fitting(chosen, model, pairs, opened.head)
     else:
-        code = f"{opened.head}\nstate = checkpoint{chosen.access}"
+        code = f"{opened.head}\nstate = {chosen.code}"
         found.append(Finding("Give a model too, and this says whether it fits.", "examine(path, model)", code))
     if optimizer is not None:
         found += resuming(saved, optimizer, model, opened.head)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from helpers.clinic.finding import Finding, explained, place_of
 from helpers.clinic.opening import Opened
@@ -37,11 +37,12 @@ class Part:
 
     path: tuple[str | int, ...]
     value: Mapping[str, Any]
+    made: str = ""
 
     @property
-    def access(self) -> str:
-        """The keys as code: `['model']`."""
-        return "".join(f"[{key!r}]" for key in self.path)
+    def code(self) -> str:
+        """What makes it of `checkpoint`: the keys that lead to it, if nothing else."""
+        return self.made or "checkpoint" + "".join(f"[{key!r}]" for key in self.path)
 
     @property
     def name(self) -> str:
@@ -65,7 +66,9 @@ class Part:
 
 
 def _walk(value: Any, path: tuple[str | int, ...], seen: set[int]) -> Iterator[Part]:
-    """Every state dict, from the outside in, and nothing within one."""
+    """Every state dict, from the outside in, and nothing within one; a module has its own."""
+    if isinstance(value, nn.Module):
+        yield Part(path, value.state_dict(), f"{Part(path, {}).code}.state_dict()")
     if id(value) in seen or len(path) > DEEPEST or len(seen) > MOST_PARTS or not isinstance(value, (Mapping, list, tuple)):
         return
     seen.add(id(value))
@@ -119,7 +122,8 @@ def inventory(opened: Opened, states: list[Part], saved: list[Part], chosen: Par
         what = f"There is no state dict of a model in it. It is a {type(opened.contents).__name__}{f' of {came}' * bool(came)}."
         return [*found, Finding(what, "A state dict has names of tensors.", level="look" if saved else "bad"), *optimizers]
     if averages := [part.name for part in states if part.averaged]:
-        what = f"Beside the model lies an average of it: {', '.join(averages)}."
+        beside = "Beside the model lies an average" if len(averages) < len(states) else "It holds no model but an average"
+        what = f"{beside} of it: {', '.join(averages)}."
         why = "It is a moving average of the weights. People evaluate with the average, and go on training from the other."
         found.append(Finding(what, why, sure="likely", level="look"))
     found += optimizers
@@ -140,7 +144,7 @@ def _state(part: Part, opened: Opened) -> Finding:
         return Finding(what, why)
     lightning = isinstance(opened.contents, Mapping) and "pytorch-lightning_version" in opened.contents
     place = place_of("lightning-checkpoint" if lightning else "whole-checkpoint-passed")
-    return Finding(what, why, f"{opened.head}\nstate = checkpoint{part.access}", place)
+    return Finding(what, why, f"{opened.head}\nstate = {part.code}", place)
 
 
 def _numbers(contents: Any) -> list[Finding]:
@@ -230,7 +234,7 @@ def _values(part: Part) -> list[Finding]:
             zero.append(f"{row.key} ({shape_name(row.shape)})")
     if ill:
         what = f"NaN or infinity in {counted(len(ill), 'tensor')}, such as {ill[0]!r}."
-        found.append(explained(what, "The training had diverged before it was saved: take an older file.", "loss-jumps"))
+        found.append(Finding(what, "The training had diverged before it was saved: take an older file.", level="bad"))
     if zero:
         why = "Some layers begin so; a trained one that is zero was never filled."
         found.append(Finding(f"All zero: {', '.join(zero[:MOST_SHOWN])}.", why, sure="cannot be told", level="look"))

@@ -12,19 +12,37 @@ from torch import Tensor, nn
 
 from helpers.clinic.contents import Part
 from helpers.clinic.finding import Finding, explained, place_of
+from helpers.clinic.recipes import recipes
 from helpers.compare import Pair, compare, same_storage
 
 Change = Callable[[str], str]
-MOST_SHOWN = 4
-_PREFIXES = {"module.": "module-prefix-in-the-file", "_orig_mod.": "orig-mod-prefix", "_orig_mod.module.": "two-wrappers"}
+MOST_SHOWN, SEVERAL = 4, 4
+_PREFIXES = {
+    "module.": "module-prefix-in-the-file",
+    "_orig_mod.": "orig-mod-prefix",
+    "_orig_mod.module.": "two-wrappers",
+    "module._orig_mod.": "two-wrappers",
+}
 
 
 def best_of(states: list[Part], model: nn.Module | None) -> tuple[Part | None, list[Pair]]:
     """The state dict that explains most of the model, with the pairs; an average only if nothing else fits at all."""
     if model is None or not states:
         return (states[0] if states else None), []
-    compared = [(part, compare(part.value, model.state_dict(), values=False, explain=True)) for part in states]
+    own = model.state_dict()
+    compared = [(part, compare(part.value, own, values=False, explain=True)) for part in [*states, *_joined(states, own)]]
     return max(compared, key=lambda one: (_matched(one[1]) > 0, not one[0].averaged, _matched(one[1])))
+
+
+def _joined(states: list[Part], own: Mapping[str, Any]) -> list[Part]:
+    """The state dicts that lie side by side under names of the model's own modules, as one: `encoder` and `decoder`."""
+    place, modules = states[0].path[:-1], {key.partition(".")[0] for key in own}
+    pieces = {str(part.path[-1]): part.value for part in states if part.path and part.path[:-1] == place and not part.made}
+    pieces = {name: piece for name, piece in pieces.items() if name in modules}
+    whole = {f"{name}.{key}": value for name, piece in pieces.items() for key, value in piece.items()}
+    code = f"{{\n    f'{{name}}.{{key}}': value\n    for name in {[*pieces]}\n"
+    code += f"    for key, value in {Part(place, {}).code}[name].items()\n}}"
+    return [Part(place, whole, code)] if len(pieces) > 1 else []
 
 
 def _matched(pairs: list[Pair]) -> int:
@@ -45,7 +63,8 @@ def fitting(part: Part, model: nn.Module, pairs: list[Pair], head: str) -> list[
     renames, change, place = _change(pairs)
     moved = {change(key): value for key, value in part.value.items()}
     plain = compare(moved, own, values=False)
-    if not any(pair.relation == "same" or pair.word == "shape" for pair in plain):
+    ill = _ailments(moved, model, own, plain)
+    if not ill.cures and not any(pair.relation == "same" or pair.word == "shape" for pair in plain):
         why = "No key and no shape of the one explains the other: it is of another model."
         return [explained("Nothing of it fits the model.", why, "renamed-layers", sure="likely")]
     if coded := [pair.key for pair in plain if pair.relation == "same" and _is_coded(moved[pair.key], own[pair.key])]:
@@ -55,13 +74,14 @@ def fitting(part: Part, model: nn.Module, pairs: list[Pair], head: str) -> list[
     if lone := [f"{pair.candidates[0]} for {pair.key}" for pair in pairs if pair.candidates]:
         why, sure = f"{lone[0]}: the shapes agree, but it may as well be another layer. Compare outputs.", "likely"
     found = [Finding("Its keys have other names.", why, "", place, sure, "look")] if renames else []
-    ill = _ailments(moved, model, plain)
     assign = ", assign=True" * any(isinstance(value, Tensor) and value.is_meta for value in own.values())
-    lines = [f"{head}\nstate = checkpoint{part.access}", *renames, *ill.cures, *_load(plain, ill.cures, assign)]
+    head = "import torch\n" * ("torch." in "".join(ill.cures) and "import torch\n" not in head) + head
+    lines = [f"{head}\nstate = {part.code}", *renames, *ill.cures, *(load := _load(plain, ill.cures, assign))]
     fits, count = _matched(plain), len(plain)
     if not fits and not ill.cures:
         return [*found, *ill.findings]
-    in_part = f"It fits in part: {fits} of {count} keys as they are."
+    how = "in part" if load[1:] or "strict=False" in load[0] else "by these lines"
+    in_part = f"It fits {how}: {fits} of {count} keys as they are."
     what = f"It fits: all {fits} keys have their place." if fits == count else in_part
     why = "The names and shapes agree; whether the numbers are the right ones, outputs alone can tell."
     last = Finding(what, why, "\n".join(lines), "notebooks/06_when_keys_do_not_match.ipynb, 'Rename, load, verify'")
@@ -78,7 +98,8 @@ def _change(pairs: list[Pair]) -> tuple[list[str], Change, str]:
     place, choices = place_of("renamed-layers"), []
     if old.endswith(key):
         prefix = old.removesuffix(key)
-        place = place_of(_PREFIXES.get(prefix, "other-wrapper-prefix"))
+        averaged = prefix == "module." and any(pair.key == "n_averaged" for pair in pairs)
+        place = place_of("averaged-model" if averaged else _PREFIXES.get(prefix, "other-wrapper-prefix"))
         choices.append((f"key.removeprefix({prefix!r})", lambda name: name.removeprefix(prefix)))
     if key.endswith(old):
         before = key.removesuffix(old)
@@ -93,7 +114,7 @@ def _change(pairs: list[Pair]) -> tuple[list[str], Change, str]:
         if all(change(name) == wanted for name, wanted in new.items()):
             return [f"state = {{{words}: value for key, value in state.items()}}"], change, place
     listed = {name: wanted for name, wanted in new.items() if name != wanted}
-    if all(name.rpartition(".")[0].isdecimal() for name in listed):
+    if all(name.split(".")[-2:-1] and name.split(".")[-2].isdecimal() for name in listed):
         place = place_of("moved-in-a-sequential")
     lines = [f"names = {listed!r}", "state = {names.get(key, key): value for key, value in state.items()}"]
     free = set(new.values())
@@ -115,12 +136,13 @@ class Ailments:
             self.cures += [cure] * bool(cure)
 
 
-def _ailments(state: dict[str, Any], model: nn.Module, pairs: list[Pair]) -> Ailments:
-    ill, own = Ailments(), model.state_dict()
+def _ailments(state: dict[str, Any], model: nn.Module, own: Mapping[str, Any], pairs: list[Pair]) -> Ailments:
+    ill = Ailments()
     reshaped = [pair.key for pair in pairs if pair.word == "shape" and state[pair.key].numel()]
     shapes = {key: (tuple(state[key].shape), tuple(own[key].shape)) for key in reshaped}
     turned = [key for key, (one, other) in shapes.items() if len(one) == 2 and one == other[::-1]]
-    grown = [key for key, (one, other) in shapes.items() if key not in turned and _grown(key, one, other, model, shapes)]
+    tables = [key for key, (one, other) in shapes.items() if key not in turned and _is_table(key, one, other, model, shapes)]
+    grown = [key for key in tables if shapes[key][0] < shapes[key][1]]
     last = [key.split(".")[-2:-1] for key in turned if "." in key]
     square = [key for key, value in state.items() if key.split(".")[-2:-1] in last and _is_square(value)]
     why = "A layer with in × out weights, as GPT-2's Conv1D, became a Linear."
@@ -131,7 +153,10 @@ def _ailments(state: dict[str, Any], model: nn.Module, pairs: list[Pair]) -> Ail
     cure = f"own = model.state_dict()\nfor key in {grown!r}:\n    rows = own[key].clone()\n"
     cure += "    rows[: len(state[key])] = state[key]\n    state[key] = rows"
     ill.add("A grown vocabulary", grown, why, "larger-vocabulary", cure)
-    _resized([key for key in shapes if key not in turned + grown], shapes, ill)
+    shrunk = [key for key in tables if key not in grown]
+    why = f"Build the model with {shapes[shrunk[0]][0][0]} rows, as the file has." if shrunk else ""
+    ill.add("A vocabulary larger than the model's", shrunk, why, "larger-vocabulary")
+    _resized([key for key in shapes if key not in turned + tables], shapes, ill)
     _absent(state, own, pairs, ill)
     return ill
 
@@ -145,9 +170,9 @@ def _is_square(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() == 2 and value.shape[0] == value.shape[1]
 
 
-def _grown(key: str, one: tuple[int, ...], other: tuple[int, ...], model: nn.Module, shapes: dict[str, Any]) -> bool:
-    """Whether a table of rows grew: an embedding, or what is tied to one, or as long as one."""
-    if len(one) != 2 or one[1:] != other[1:] or one[0] >= other[0]:
+def _is_table(key: str, one: tuple[int, ...], other: tuple[int, ...], model: nn.Module, shapes: dict[str, Any]) -> bool:
+    """Whether it is a table of other many rows: an embedding, or what is tied to one, or as long as one."""
+    if len(one) != 2 or one[1:] != other[1:]:
         return False
     tables = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Embedding)}
     return key in tables or any(shapes[name] == (one, other) for name in tables & shapes.keys())
@@ -158,6 +183,8 @@ def _resized(keys: list[str], shapes: dict[str, Any], ill: Ailments) -> None:
     what, why, address = "Of another size", "Build the model with the sizes that the file has.", "other-number-of-channels"
     if any("pos" in key.rpartition(".")[2] or "position" in key for key in keys):
         what, why, address = "Positions of another length", "Interpolate them, or begin anew.", "positional-embedding"
+    elif len({key.rpartition(".")[0] for key in keys}) >= SEVERAL:
+        address = "another-model-size"
     elif rows_alone and len({key.rpartition(".")[0] for key in keys}) == 1:
         what, address = "A new head", "other-number-of-classes"
         why = "Another number of classes: it keeps its first numbers, and is trained."
@@ -175,6 +202,9 @@ def _absent(state: dict[str, Any], own: Mapping[str, Any], pairs: list[Pair], il
     ill.add("Weight norm under its old names", norms.values(), "The lines below rename them.", "weight-norm", cure)
     missing = [key for key in missing if key not in twins and key not in norms]
     extra = [pair.key for pair in pairs if pair.relation == "unexpected" and pair.key not in norms.values()]
+    for one in recipes(missing, extra, state, own):
+        ill.add(one.what, one.makes, one.why, one.address, one.code, "likely")
+        missing, extra = ([key for key in keys if key not in one.makes + one.takes] for keys in (missing, extra))
     ours = _numbered(state)
     for place, there in _numbered(own).items():
         here = ours.get(place, set())

@@ -157,6 +157,7 @@ def _refused(path: Path, refused: pickles.Refusal) -> Finding:
     why = f"It asks for {_listed(asked)}." if asked else ""
     if refused.kind in ("numpy", "plain"):
         address = "argparse-namespace" if refused.kind == "plain" else "numpy-scalar"
+        why += " Then examine(checkpoint, model) says what is in it."
         return explained(what, why, address, _allowing(path, asked))
     if refused.kind == "call":
         return Finding(what, why, f"import torch\n\ncheckpoint = {_LOAD.format(str(path), '')}", "", "likely", "bad")

@@ -56,7 +56,7 @@ def _in_order(part: Part, optimizer: optim.Optimizer, model: nn.Module | None, h
                 what = f"The {key} at position {place} has the shape {shapes}."
                 why = f"The order or the model differs{f' at {name}' * bool(name)}."
                 return [explained(what, why, "size-of-tensor-in-step")]
-    code = f"{head}\noptimizer.load_state_dict(checkpoint{part.access})"
+    code = f"{head}\noptimizer.load_state_dict({part.code})"
     sure, why = "likely", "Kind, groups and shapes agree; the order of equal shapes cannot be told."
     if names and names == mine:
         sure, why = "certain", "Kind, groups and shapes agree, and so do the names."

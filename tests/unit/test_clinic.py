@@ -23,6 +23,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn, optim
+from torch.nn.utils import prune
 
 import corpus
 from helpers import checkpoint, lesson, scenes
@@ -776,3 +777,79 @@ def test_a_name_that_is_no_text(tmp_path):
     os.rename(tmp_path / "a.pth", path)
     done = terminal(path)
     assert done.returncode == 1 and b"\\udcff" in done.stdout and b"Rename it." in done.stdout
+
+
+class Attention(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            setattr(self, name, nn.Linear(width, width))
+
+
+def test_attention_in_three_tensors_and_in_one():
+    apart, fused = nn.ModuleDict({"attn": Attention(4)}), nn.ModuleDict({"attn": nn.MultiheadAttention(4, 2)})
+    parts = [apart["attn"].q_proj.weight, apart["attn"].k_proj.weight, apart["attn"].v_proj.weight]
+    found = loads(prefixed(apart.state_dict(), "module."), fused, {"attn.in_proj_weight": torch.cat(parts)})
+    assert "Attention in one tensor: attn.in_proj_weight, attn.in_proj_bias. (likely)" in words(found)
+    key = fused["attn"].in_proj_weight[4:8].clone()
+    found = loads(fused.state_dict(), nn.ModuleDict({"attn": Attention(4)}), {"attn.k_proj.weight": key})
+    assert "Attention in three tensors" in words(found) and "It fits by these lines: 2 of 10 keys" in words(found)
+    assert "Attention in" not in words(examine(apart.state_dict(), nn.ModuleDict({"attn": nn.MultiheadAttention(8, 2)})))
+
+
+def test_attention_out_of_a_safetensors_file(tmp_path):
+    apart, fused = Attention(4), nn.MultiheadAttention(4, 2)
+    save_file(apart.state_dict(), tmp_path / "a.safetensors")
+    wanted = torch.cat([apart.q_proj.bias, apart.k_proj.bias, apart.v_proj.bias])
+    loads(tmp_path / "a.safetensors", fused, {"in_proj_bias": wanted})
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(3, 2), nn.Conv1d(2, 3, 3), nn.ConvTranspose2d(2, 1, 3)], ids=repr)
+def test_weight_norm_and_pruning_into_a_plain_layer(layer):
+    with warnings.catch_warnings(action="ignore"):
+        old = nn.utils.weight_norm(copy.deepcopy(layer))
+    for normed in (nn.utils.parametrizations.weight_norm(copy.deepcopy(layer)), old):
+        plain = nn.Sequential(copy.deepcopy(layer))
+        found = examine(prefixed(normed.state_dict(), "0."), plain)
+        pasted(found, model=plain, contents=prefixed(normed.state_dict(), "0."))
+        torch.testing.assert_close(plain[0].weight, normed.weight)
+        assert "Under weight norm: 0.weight. (likely)" in words(found)
+    pruned = copy.deepcopy(layer)
+    prune.random_unstructured(pruned, "weight", amount=2)
+    prune.l1_unstructured(pruned, "bias", amount=1)
+    found = loads(pruned.state_dict(), copy.deepcopy(layer), {"weight": pruned.weight, "bias": pruned.bias})
+    assert "Pruned: weight, bias. (likely)" in words(found)
+
+
+def test_pieces_of_one_model_side_by_side():
+    model = nn.ModuleDict({"encoder": nn.Linear(2, 3), "decoder": nn.Linear(3, 2)})
+    pieces = {name: part.state_dict() for name, part in model.items()}
+    fresh = nn.ModuleDict({"encoder": nn.Linear(2, 3), "decoder": nn.Linear(3, 2)})
+    assert "It fits: all 4 keys have their place." in words(loads({"epoch": 3, **pieces}, fresh, model.state_dict()))
+    loads({"model": pieces}, fresh, model.state_dict())
+    loads(pieces, nn.Linear(2, 3), pieces["encoder"])
+
+
+def test_a_whole_model_among_the_contents():
+    model = lesson.build_model(7)
+    found = loads({"epoch": 1, "net": model}, lesson.build_model(1), model.state_dict())
+    assert "state = checkpoint['net'].state_dict()" in found.code
+    loads(model, lesson.build_model(1), model.state_dict())
+
+
+def test_an_average_alone_and_an_averaged_model():
+    model = lesson.build_model(7)
+    assert "It holds no model but an average of it: ema." in words(examine({"ema": model.state_dict()}))
+    found = loads(optim.swa_utils.AveragedModel(model).state_dict(), lesson.build_model(1), model.state_dict())
+    assert "n_averaged" in found[1].place
+
+
+def test_a_vocabulary_larger_than_the_models():
+    model = nn.Sequential(nn.Embedding(8, 4), nn.Linear(4, 2))
+    found = examine(nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 2)).state_dict(), model)
+    assert "A vocabulary larger than the model's: 0.weight." in words(found) and "with 10 rows" in words(found)
+
+
+def test_another_size_of_the_whole_model():
+    small, large = (nn.Sequential(*[nn.Linear(width, width) for _ in range(4)]) for width in (2, 3))
+    assert "size mismatch for 0.weight, for 0.bias" in words(examine(small.state_dict(), large))
