@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,17 +47,26 @@ model.load_state_dict(torch.load("state dict.pth", weights_only=True))
 }
 FORMATS = tuple(LOAD)
 REPORT = """
-import json, sys, torch
-result = {"outputs": None, "stage": "load", "error": ""}
-try:
-    scope = {"torch": torch}
-    exec(sys.argv[1], scope)
-    result["stage"] = "call"
-    result["outputs"] = scope["model"](torch.ones(2)).tolist()
-except Exception as error:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    result["error"] = type(error).__name__ + ": " + " ".join(lines)
-print(json.dumps(result))
+import json, os, sys, torch
+
+for folder, code in json.loads(sys.argv[1]):
+    child = os.fork() if sys.platform == "linux" else 0
+    if child:
+        os.waitpid(child, 0)
+        continue
+    os.chdir(folder)
+    result = {"outputs": None, "stage": "load", "error": ""}
+    try:
+        scope = {"torch": torch}
+        exec(code, scope)
+        result["stage"] = "call"
+        result["outputs"] = scope["model"](torch.ones(2)).tolist()
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        result["error"] = type(error).__name__ + ": " + " ".join(lines)
+    print(json.dumps(result), flush=True)
+    if sys.platform == "linux":
+        os._exit(0)
 """
 
 
@@ -114,7 +122,7 @@ class Project:
         """The outputs of the model for the input (1, 1) when it was saved."""
         if self._before is None:
             (self.folder / "net.py").write_text(NET)
-            self._before = json.loads(_python(SAVE, self.folder))
+            self._before = json.loads("".join(_python(SAVE, self.folder)))
         return self._before
 
     def run(self, change: str, form: str) -> Outcome:
@@ -122,25 +130,36 @@ class Project:
 
         Raises ValueError if there is no such change or format.
         """
+        [outcome] = self._outcomes([(change, form)])
+        return outcome
+
+    def run_all(self) -> Iterator[Outcome]:
+        """Every change in both formats. On Linux one process imports torch, and each load is a fork of it."""
+        pairs = [(change, form) for change in CHANGES for form in FORMATS]
+        for some in [pairs] if sys.platform == "linux" else [[pair] for pair in pairs]:
+            yield from self._outcomes(some)
+
+    def _outcomes(self, pairs: Sequence[tuple[str, str]]) -> Iterator[Outcome]:
+        jobs, before = [self._changed(*pair) for pair in pairs], self.before()
+        said = _python(REPORT, self.folder, json.dumps(jobs))
+        for (change, form), line in zip(pairs, said, strict=True):
+            yield _outcome(change, form, CHANGES[change].words, before, json.loads(line))
+
+    def _changed(self, change: str, form: str) -> tuple[str, str]:
+        """A folder with the project after the change and one file from before it, and the code that loads it there."""
         if change not in CHANGES or form not in FORMATS:
             raise ValueError(
                 f"Got {change!r} and {form!r}; wanted one of {', '.join(CHANGES)} and one of {', '.join(FORMATS)}."
             )
-        before, edit = self.before(), CHANGES[change]
+        edit = CHANGES[change]
+        self.before()
         place = self.folder / f"{change}, {form}"
         source = place.joinpath(*edit.module.split(".")).with_suffix(".py")
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text(NET.replace(edit.old, edit.new) if edit.old else NET)
         (place / f"{form}.pth").write_bytes((self.folder / f"{form}.pth").read_bytes())
         load = LOAD[form].replace("from net", f"from {edit.module}").replace("Net", edit.name)
-        return _outcome(change, form, edit.words, before, json.loads(_python(REPORT, place, load)))
-
-    def run_all(self) -> Iterator[Outcome]:
-        """Every change in both formats, two processes at a time."""
-        self.before()
-        pairs = [(change, form) for change in CHANGES for form in FORMATS]
-        with ThreadPoolExecutor(2) as pool:
-            yield from pool.map(lambda pair: self.run(*pair), pairs)
+        return str(place.resolve()), load
 
 
 def _outcome(change: str, form: str, edit: str, before: list[float], result: dict) -> Outcome:
@@ -154,19 +173,16 @@ def _outcome(change: str, form: str, edit: str, before: list[float], result: dic
     return Outcome(change, form, edit, "wrong", "loads, silently other outputs", "nothing")
 
 
-def _python(code: str, folder: Path, *arguments: str) -> str:
-    """What a fresh interpreter prints that runs `code` in `folder`. Raises RuntimeError with its last line if it fails."""
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"},
-        timeout=120,
-    )
-    if ended.returncode:
-        raise RuntimeError(f"The process failed: {ended.stderr.strip().splitlines()[-1]}")
-    return ended.stdout.strip()
+def _python(code: str, folder: Path, *arguments: str) -> Iterator[str]:
+    """The lines that a fresh interpreter prints that runs `code` in `folder`. Raises RuntimeError with its last if it fails."""
+    command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
+    own = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=folder, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        yield from process.stdout
+        last = process.stderr.read().strip().splitlines()[-1:]
+    if process.returncode:
+        raise RuntimeError(f"The process failed: {''.join(last)}")
 
 
 def outcome_picture(outcome: Outcome) -> Picture:

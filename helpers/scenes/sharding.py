@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
-from torch.distributed.checkpoint import FileSystemReader
-from torch.distributed.checkpoint.metadata import MetadataIndex
 
 from helpers import draw
 from helpers.draw import Picture, svg
 from helpers.draw.corner import corner
 from helpers.draw.tensors import CELL_HEIGHT, CELL_WIDTH, grid
 from helpers.scenes.stations import disk
+
+if TYPE_CHECKING:
+    from torch.distributed.checkpoint.metadata import MetadataIndex
 
 RANKS = (("●", "#2a52a8"), ("▲", "#a8461a"), ("■", "#0b6472"), ("◆", "#6b3fa0"))
 LINE, TOP = 26, 112
@@ -58,6 +59,8 @@ def _shard(weight: Tensor, start: int, stop: int, x: float, y: float, rank: int 
 
 def writing_frames(folder: str | Path) -> list[Picture]:
     """Who writes what into a folder that ranks saved, piece by piece, as its `.metadata` tells it."""
+    from torch.distributed.checkpoint import FileSystemReader
+
     files: dict[str, list[str]] = {}
     metadata = FileSystemReader(folder).read_metadata()
     for index, place in sorted(metadata.storage_data.items(), key=lambda item: item[1].offset):
