@@ -2,7 +2,8 @@
 
 Two layers run at a time: one that computes beside one that mostly waits for a server or a browser, as long as there are both.
 With names as arguments only those layers run: `python tests/run.py browser class`. `make check` runs `quick`: what a small
-change needs.
+change needs. Threads of torch that have nothing to do sleep: where several processes share the cores, waiting awake takes
+half of them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ NBVAL = [
     *("-n", "2", "--dist", "loadscope", "-p", "no:cacheprovider"),
 ]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-KEPT = {"PYTHONDONTWRITEBYTECODE": ""}
+KEPT = {"PYTHONDONTWRITEBYTECODE": "", "OMP_WAIT_POLICY": "passive"}
 PRINTING, CHOOSING = threading.Lock(), threading.Lock()
 
 
