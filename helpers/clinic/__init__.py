@@ -16,9 +16,10 @@ from typing import Any
 
 from torch import nn, optim
 
+from helpers.clinic.choosing import best_of
 from helpers.clinic.contents import inside, inventory
 from helpers.clinic.finding import Finding, Findings
-from helpers.clinic.fit import best_of, fitting
+from helpers.clinic.fit import fitting
 from helpers.clinic.opening import Opened, open_up
 from helpers.clinic.resume import resuming
 from helpers.describe import words_of
@@ -55,12 +56,12 @@ def _all(opened: Opened, model: nn.Module | None, optimizer: optim.Optimizer | N
     if opened.contents is None and opened.findings:
         return Findings(opened.findings)
     states, saved = inside(opened.contents)
-    chosen, pairs = best_of(states, model)
+    chosen, pairs, equal = best_of(states, model)
     found = [*opened.findings, *inventory(opened, states, saved, chosen)]
     if chosen is None:
         return Findings([*found, *(resuming(saved, optimizer, model, opened.head) if saved and optimizer is not None else [])])
     if model is not None:
-        found += fitting(chosen, model, pairs, opened.head)
+        found += fitting(chosen, model, pairs, equal, opened.head)
     else:
         code = f"{opened.head}\nstate = {chosen.code}"
         found.append(Finding("Give a model too, and this says whether it fits.", "examine(path, model)", code))

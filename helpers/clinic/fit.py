@@ -10,13 +10,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from helpers.clinic.choosing import matched
 from helpers.clinic.contents import Part
 from helpers.clinic.finding import Finding, explained, place_of
 from helpers.clinic.recipes import recipes
 from helpers.compare import Pair, compare, same_storage
 
 Change = Callable[[str], str]
-MOST_SHOWN, SEVERAL = 4, 4
+MOST_SHOWN = 4
+_POSITIONS = re.compile(r"(^|[._])(pos|position|positional|wpe)")
+_OF_GPT2 = ("c_attn", "c_fc", "c_proj")
 _PREFIXES = {
     "module.": "module-prefix-in-the-file",
     "_orig_mod.": "orig-mod-prefix",
@@ -25,31 +28,7 @@ _PREFIXES = {
 }
 
 
-def best_of(states: list[Part], model: nn.Module | None) -> tuple[Part | None, list[Pair]]:
-    """The state dict that explains most of the model, with the pairs; an average only if nothing else fits at all."""
-    if model is None or not states:
-        return (states[0] if states else None), []
-    own = model.state_dict()
-    compared = [(part, compare(part.value, own, values=False, explain=True)) for part in [*states, *_joined(states, own)]]
-    return max(compared, key=lambda one: (_matched(one[1]) > 0, not one[0].averaged, _matched(one[1])))
-
-
-def _joined(states: list[Part], own: Mapping[str, Any]) -> list[Part]:
-    """The state dicts that lie side by side under names of the model's own modules, as one: `encoder` and `decoder`."""
-    place, modules = states[0].path[:-1], {key.partition(".")[0] for key in own}
-    pieces = {str(part.path[-1]): part.value for part in states if part.path and part.path[:-1] == place and not part.made}
-    pieces = {name: piece for name, piece in pieces.items() if name in modules}
-    whole = {f"{name}.{key}": value for name, piece in pieces.items() for key, value in piece.items()}
-    code = f"{{\n    f'{{name}}.{{key}}': value\n    for name in {[*pieces]}\n"
-    code += f"    for key, value in {Part(place, {}).code}[name].items()\n}}"
-    return [Part(place, whole, code)] if len(pieces) > 1 else []
-
-
-def _matched(pairs: list[Pair]) -> int:
-    return sum(pair.relation in ("same", "rename") for pair in pairs)
-
-
-def fitting(part: Part, model: nn.Module, pairs: list[Pair], head: str) -> list[Finding]:
+def fitting(part: Part, model: nn.Module, pairs: list[Pair], equal: list[Part], head: str) -> list[Finding]:
     """What stands in the way, and at the end the lines that load all that fits."""
     own = model.state_dict()
     if 2 * sum("lora_" in key for key in part.value) > len(part.value) and not any("lora_" in key for key in own):
@@ -65,8 +44,9 @@ def fitting(part: Part, model: nn.Module, pairs: list[Pair], head: str) -> list[
     plain = compare(moved, own, values=False)
     ill = _ailments(moved, model, own, plain)
     if not ill.cures and not any(pair.relation == "same" or pair.word == "shape" for pair in plain):
-        why = "No key and no shape of the one explains the other: it is of another model."
-        return [explained("Nothing of it fits the model.", why, "renamed-layers", sure="likely")]
+        why = "No key and no shape of the one explains the other: it is of another model, or all names in it are others."
+        address = "quantised-checkpoint" if any(key.endswith("_packed_params") for key in part.value) else "renamed-layers"
+        return [explained("Nothing of it fits the model.", why, address, sure="likely")]
     if coded := [pair.key for pair in plain if pair.relation == "same" and _is_coded(moved[pair.key], own[pair.key])]:
         why = "They are codes of a quantised model: as weights they would load, and be wrong."
         return [explained(f"Integers stand where the model has floats, such as at {coded[0]!r}.", why, "quantised-checkpoint")]
@@ -74,10 +54,14 @@ def fitting(part: Part, model: nn.Module, pairs: list[Pair], head: str) -> list[
     if lone := [f"{pair.candidates[0]} for {pair.key}" for pair in pairs if pair.candidates]:
         why, sure = f"{lone[0]}: the shapes agree, but it may as well be another layer. Compare outputs.", "likely"
     found = [Finding("Its keys have other names.", why, "", place, sure, "look")] if renames else []
+    if equal:
+        what = f"{', '.join(other.name for other in equal)} would fit as well as {part.name}."
+        found.append(Finding(what, "The lines below take the first: say which you want.", sure="cannot be told", level="look"))
     assign = ", assign=True" * any(isinstance(value, Tensor) and value.is_meta for value in own.values())
     head = "import torch\n" * ("torch." in "".join(ill.cures) and "import torch\n" not in head) + head
-    lines = [f"{head}\nstate = {part.code}", *renames, *ill.cures, *(load := _load(plain, ill.cures, assign))]
-    fits, count = _matched(plain), len(plain)
+    start = f"dict({part.code})" if ill.cures and not renames else part.code
+    lines = [f"{head}\nstate = {start}", *renames, *ill.cures, *(load := _load(plain, ill.cures, assign))]
+    fits, count = matched(plain), len(plain)
     if not fits and not ill.cures:
         return [*found, *ill.findings]
     how = "in part" if load[1:] or "strict=False" in load[0] else "by these lines"
@@ -140,10 +124,13 @@ def _ailments(state: dict[str, Any], model: nn.Module, own: Mapping[str, Any], p
     ill = Ailments()
     reshaped = [pair.key for pair in pairs if pair.word == "shape" and state[pair.key].numel()]
     shapes = {key: (tuple(state[key].shape), tuple(own[key].shape)) for key in reshaped}
-    turned = [key for key, (one, other) in shapes.items() if len(one) == 2 and one == other[::-1]]
+    turned = [
+        key for key, (one, other) in shapes.items() if len(one) == 2 and one == other[::-1] and not _has_bias(key, shapes)
+    ]
     tables = [key for key, (one, other) in shapes.items() if key not in turned and _is_table(key, one, other, model, shapes)]
     grown = [key for key in tables if shapes[key][0] < shapes[key][1]]
     last = [key.split(".")[-2:-1] for key in turned if "." in key]
+    last += [[name] for name in _OF_GPT2] * any(name in _OF_GPT2 for [name] in last)
     square = [key for key, value in state.items() if key.split(".")[-2:-1] in last and _is_square(value)]
     why = "A layer with in × out weights, as GPT-2's Conv1D, became a Linear."
     why += f" {len(square)} square ones of the same name are turned too: nothing in their shape could tell." * bool(square)
@@ -152,10 +139,10 @@ def _ailments(state: dict[str, Any], model: nn.Module, own: Mapping[str, Any], p
     why = "The model has more rows; the new ones keep their first numbers."
     cure = f"own = model.state_dict()\nfor key in {grown!r}:\n    rows = own[key].clone()\n"
     cure += "    rows[: len(state[key])] = state[key]\n    state[key] = rows"
-    ill.add("A grown vocabulary", grown, why, "larger-vocabulary", cure)
+    ill.add("A table that grew, such as a vocabulary", grown, why, "larger-vocabulary", cure, "likely")
     shrunk = [key for key in tables if key not in grown]
     why = f"Build the model with {shapes[shrunk[0]][0][0]} rows, as the file has." if shrunk else ""
-    ill.add("A vocabulary larger than the model's", shrunk, why, "larger-vocabulary")
+    ill.add("A table larger than the model's, such as a vocabulary", shrunk, why, "larger-vocabulary", sure="likely")
     _resized([key for key in shapes if key not in turned + tables], shapes, ill)
     _absent(state, own, pairs, ill)
     return ill
@@ -166,13 +153,18 @@ def _is_coded(value: Any, own: Any) -> bool:
     return both and not value.is_floating_point() and not value.is_complex() and not value.is_quantized
 
 
+def _has_bias(key: str, shapes: Mapping[str, Any]) -> bool:
+    """Whether the bias beside a weight has another length too: then the layer has another size."""
+    return f"{key.rpartition('.')[0]}.bias" in shapes
+
+
 def _is_square(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() == 2 and value.shape[0] == value.shape[1]
 
 
 def _is_table(key: str, one: tuple[int, ...], other: tuple[int, ...], model: nn.Module, shapes: dict[str, Any]) -> bool:
     """Whether it is a table of other many rows: an embedding, or what is tied to one, or as long as one."""
-    if len(one) != 2 or one[1:] != other[1:]:
+    if len(one) != 2 or one[1:] != other[1:] or _POSITIONS.search(key):
         return False
     tables = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Embedding)}
     return key in tables or any(shapes[name] == (one, other) for name in tables & shapes.keys())
@@ -180,11 +172,11 @@ def _is_table(key: str, one: tuple[int, ...], other: tuple[int, ...], model: nn.
 
 def _resized(keys: list[str], shapes: dict[str, Any], ill: Ailments) -> None:
     rows_alone = all(one[1:] == other[1:] for one, other in map(shapes.__getitem__, keys))
-    what, why, address = "Of another size", "Build the model with the sizes that the file has.", "other-number-of-channels"
-    if any("pos" in key.rpartition(".")[2] or "position" in key for key in keys):
+    what, why, address = "Of another size", "Build the model with the sizes that the file has.", "another-model-size"
+    if all(len(one) > 2 and (one[0], *one[2:]) == (other[0], *other[2:]) for one, other in map(shapes.__getitem__, keys)):
+        address = "other-number-of-channels"
+    if any(map(_POSITIONS.search, keys)):
         what, why, address = "Positions of another length", "Interpolate them, or begin anew.", "positional-embedding"
-    elif len({key.rpartition(".")[0] for key in keys}) >= SEVERAL:
-        address = "another-model-size"
     elif rows_alone and len({key.rpartition(".")[0] for key in keys}) == 1:
         what, address = "A new head", "other-number-of-classes"
         why = "Another number of classes: it keeps its first numbers, and is trained."
@@ -194,17 +186,20 @@ def _resized(keys: list[str], shapes: dict[str, Any], ill: Ailments) -> None:
 def _absent(state: dict[str, Any], own: Mapping[str, Any], pairs: list[Pair], ill: Ailments) -> None:
     """What only one side has: the second name of a tied tensor, another number of layers, and the rest."""
     missing = [pair.key for pair in pairs if pair.relation == "missing"]
-    twins = {key: other for key in missing for other in own if other in state and same_storage(own[key], own[other])}
+    extra = [pair.key for pair in pairs if pair.relation == "unexpected"]
+    known = {*state}
+    for one in recipes(missing, extra, state, own):
+        ill.add(one.what, one.makes, one.why, one.address, one.code, "likely")
+        missing, extra = ([key for key in keys if key not in one.makes + one.takes] for keys in (missing, extra))
+        known |= {*one.makes}
+    twins = {key: other for key in missing for other in own if other in known and same_storage(own[key], own[other])}
     cure = "\n".join(f"state[{key!r}] = state[{other!r}]" for key, other in twins.items())
     ill.add("Missing because tied", twins, "The file keeps one name of two.", "tied-weights", cure)
     norms = {key: old for key in missing if (old := _old_norm(key)) in state}
     cure = "\n".join(f"state[{key!r}] = state.pop({old!r})" for key, old in norms.items())
     ill.add("Weight norm under its old names", norms.values(), "The lines below rename them.", "weight-norm", cure)
     missing = [key for key in missing if key not in twins and key not in norms]
-    extra = [pair.key for pair in pairs if pair.relation == "unexpected" and pair.key not in norms.values()]
-    for one in recipes(missing, extra, state, own):
-        ill.add(one.what, one.makes, one.why, one.address, one.code, "likely")
-        missing, extra = ([key for key in keys if key not in one.makes + one.takes] for keys in (missing, extra))
+    extra = [key for key in extra if key not in norms.values()]
     ours = _numbered(state)
     for place, there in _numbered(own).items():
         here = ours.get(place, set())

@@ -98,7 +98,9 @@ def _kind(header: files.Header, path: Path) -> Finding:
     kind = header.kind
     level = "ok" if kind in TENSORS else "look" if kind in OTHER_TOOLS else "bad"
     ending = path.suffix.lower()
-    why = f"The first bytes say so; {size_name(header.size)}."
+    why = f"The first bytes say so; {size_name(header.size)}." if header.size else ""
+    if part := re.search(r"-0*(\d+)-of-0*(\d+)\.", path.name):
+        why += f" By its name it is part {part[1]} of {part[2]}: give the index beside it, *.index.json, to look at all."
     if kind not in _ENDINGS.get(ending, (kind,)):
         why += f" Its ending {ending} says something else, and is wrong."
     if kind in ("distributed", "shard"):

@@ -1,13 +1,13 @@
-"""Tensors that a model lacks and that can be made of what the file has: a norm or a mask applied, attention fused or split."""
+"""What a model lacks and can be made of what the file has: a norm or a mask applied or undone, attention in one or three."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-FUSED = re.compile(r"(|.*\.)(in_proj|qkv|qkv_proj|to_qkv|[wW]qkv|query_key_value)[._](weight|bias)$")
+FUSED = re.compile(r"(|.*\.)(in_proj|qkv|qkv_proj|to_qkv|[wW]qkv)[._](weight|bias)$")
 APART = [
     ("q_proj", "k_proj", "v_proj"),
     ("query", "key", "value"),
@@ -15,6 +15,8 @@ APART = [
     ("to_q", "to_k", "to_v"),
     ("wq", "wk", "wv"),
 ]
+IN_ORDER = "Query, key and value, in this order along the rows. Some models order them by head: compare an output."
+NORM = "torch.linalg.vector_norm"
 
 
 @dataclass(frozen=True)
@@ -32,47 +34,63 @@ class Recipe:
 def recipes(missing: Collection[str], extra: Collection[str], state: Mapping[str, Any], own: Mapping[str, Any]) -> list[Recipe]:
     """What makes missing keys of unexpected ones, if the shapes agree; each kind once, with all its keys."""
     found: dict[str, Recipe] = {}
-    for one in [*_applied(missing, extra, state), *_attention(missing, extra, state, own)]:
-        more = found.get(one.what, Recipe(one.what, one.why, one.address, [], [], ""))
+    for one in [*_applied(missing, extra, state, own), *_attention(missing, extra, state, own)]:
+        more = found.get(one.what, replace(one, makes=[], takes=[], code=""))
         code = f"{more.code}\n{one.code}".strip()
-        found[one.what] = Recipe(one.what, one.why, one.address, more.makes + one.makes, more.takes + one.takes, code)
+        found[one.what] = replace(one, makes=more.makes + one.makes, takes=more.takes + one.takes, code=code)
     return [*found.values()]
 
 
-def _applied(missing: Collection[str], extra: Collection[str], state: Mapping[str, Any]) -> Iterator[Recipe]:
-    for key in missing:
+def _applied(
+    missing: Collection[str], extra: Collection[str], state: Mapping[str, Any], own: Mapping[str, Any]
+) -> Iterator[Recipe]:
+    """Pruning, weight norm and spectral norm: a plain weight of their parts, and the parts of a plain weight."""
+    for key in [*missing, *extra]:
         place, _, name = key.rpartition(".")
-        inner = f"{place}.parametrizations.{name}.original".removeprefix(".")
-        for one, other in ((f"{key}_orig", f"{key}_mask"), (f"{key}_g", f"{key}_v"), (f"{inner}0", f"{inner}1")):
-            if not {one, other} <= set(extra) or not state[one].dim():
-                continue
-            if other.endswith("_mask"):
-                code = f"state[{key!r}] = state.pop({one!r}) * state.pop({other!r})"
-                yield Recipe("Pruned", "The mask is applied.", "pruned-checkpoint", [key], [one, other], code)
-                continue
-            across = tuple(k for k, size in enumerate(state[one].shape) if size == 1)
-            code = f"g, v = state.pop({one!r}), state.pop({other!r})\n"
-            code += f"state[{key!r}] = v * (g / torch.linalg.vector_norm(v, dim={across}, keepdim=True))"
-            yield Recipe("Under weight norm", "Length and direction make the weight.", "weight-norm", [key], [one, other], code)
+        inner = f"{place}.parametrizations.{name}.".removeprefix(".")
+        known, sought, plain = (state, extra, own[key]) if key in own else (own, missing, state[key])
+        for orig, mask in [(f"{key}_orig", f"{key}_mask")]:
+            if {orig, mask} <= {*sought}:
+                code = f"state[{key!r}] = state.pop({orig!r}) * state.pop({mask!r})"
+                back = f"state[{orig!r}] = state.pop({key!r})\nstate[{mask!r}] = torch.ones_like(state[{orig!r}])"
+                yield _either("Pruned", "The mask is applied.", "pruned-checkpoint", key, [orig, mask], code, back, own)
+        for g, v in [(f"{key}_g", f"{key}_v"), (f"{inner}original0", f"{inner}original1")]:
+            if {g, v} <= {*sought} and known[v].shape == plain.shape and (sizes := known[g].shape).count(1) >= len(sizes) - 1:
+                across = tuple(k for k, size in enumerate(sizes) if size == 1) or None
+                length = f"dim={across}, keepdim={bool(sizes)}"
+                code = f"g, v = state.pop({g!r}), state.pop({v!r})\nstate[{key!r}] = v * (g / {NORM}(v, {length}))"
+                back = f"state[{v!r}] = state.pop({key!r})\nstate[{g!r}] = {NORM}(state[{v!r}], {length})"
+                why = "Length and direction make the weight."
+                yield _either("Under weight norm", why, "weight-norm", key, [g, v], code, back, own)
+        for parts in [[f"{key}_orig", f"{key}_u", f"{key}_v"], [f"{inner}original", f"{inner}0._u", f"{inner}0._v"]]:
+            if key in own and {*parts} <= {*extra} and state[parts[1]].shape == plain.shape[:1]:
+                code = f"w, u, v = map(state.pop, {parts!r})\nstate[{key!r}] = w / (u @ w.flatten(1) @ v)"
+                why = "The weight is divided by its largest singular value."
+                yield Recipe("Under spectral norm", why, "weight-norm", [key], parts, code)
+
+
+def _either(what: str, why: str, address: str, key: str, parts: list[str], code: str, back: str, own: Mapping) -> Recipe:
+    if key in own:
+        return Recipe(what, why, address, [key], parts, code)
+    return Recipe(f"{what} in the model alone", "The lines below take it apart.", address, parts, [key], back)
 
 
 def _attention(
     missing: Collection[str], extra: Collection[str], state: Mapping[str, Any], own: Mapping[str, Any]
 ) -> Iterator[Recipe]:
-    why = "Query, key and value, in this order along the rows. Some models order them by head: compare an output."
-    for keys, others in ((missing, extra), (extra, missing)):
-        for fused, found in [(key, match) for key in keys if (match := FUSED.match(key))]:
-            for names in APART:
-                parts = [f"{found[1]}{name}.{found[3]}" for name in names]
-                if not {*parts} <= {*others}:
-                    continue
-                rows = [len((state if keys is missing else own)[part]) for part in parts]
-                if sum(rows) != len((own if keys is missing else state)[fused]):
-                    continue
-                if keys is missing:
-                    listed = ", ".join(f"state.pop({part!r})" for part in parts)
-                    code = f"state[{fused!r}] = torch.cat([{listed}])"
-                    yield Recipe("Attention in one tensor", why, "query-key-value-in-one", [fused], parts, code)
-                else:
-                    code = f"{', '.join(f'state[{part!r}]' for part in parts)} = state.pop({fused!r}).split({rows})"
-                    yield Recipe("Attention in three tensors", why, "query-key-value-in-one", parts, [fused], code)
+    for fused, found in [(key, match) for key in [*missing, *extra] if (match := FUSED.match(key))]:
+        whole, known, sought = (own, state, extra) if fused in missing else (state, own, missing)
+        for names in APART:
+            parts = [f"{found[1]}{name}.{found[3]}" for name in names]
+            if not {*parts} <= {*sought}:
+                continue
+            shapes = [known[part].shape for part in parts]
+            rows = [shape[0] for shape in shapes]
+            if any((sum(rows), *shape[1:]) != whole[fused].shape for shape in shapes):
+                continue
+            if fused in missing:
+                code = f"state[{fused!r}] = torch.cat([{', '.join(f'state.pop({part!r})' for part in parts)}])"
+                yield Recipe("Attention in one tensor", IN_ORDER, "query-key-value-in-one", [fused], parts, code)
+            else:
+                code = f"{', '.join(f'state[{part!r}]' for part in parts)} = state.pop({fused!r}).split({rows})"
+                yield Recipe("Attention in three tensors", IN_ORDER, "query-key-value-in-one", parts, [fused], code)

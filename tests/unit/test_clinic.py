@@ -186,7 +186,7 @@ def test_a_grown_vocabulary():
     before = new.state_dict()["embedding.weight"][5:].clone()
     found = loads(old.state_dict(), new, rest(old.state_dict(), "embedding"))
     assert torch.equal(new.embedding.weight[:5], old.embedding.weight) and torch.equal(new.embedding.weight[5:], before)
-    assert "A grown vocabulary: embedding.weight" in words(found)
+    assert "A table that grew, such as a vocabulary: embedding.weight" in words(found)
 
 
 def test_a_transposed_weight():
@@ -797,6 +797,15 @@ def test_attention_in_three_tensors_and_in_one():
     assert "Attention in" not in words(examine(apart.state_dict(), nn.ModuleDict({"attn": nn.MultiheadAttention(8, 2)})))
 
 
+def test_what_is_tied_to_what_is_made_is_not_missing():
+    with warnings.catch_warnings(action="ignore"):
+        normed = nn.utils.weight_norm(nn.Linear(3, 3))
+    shared = nn.Linear(3, 3)
+    model = nn.ModuleDict({"a": shared, "b": shared})
+    found = examine(prefixed(normed.state_dict(), "a."), model)
+    assert "Missing because tied: b.weight, b.bias." in words(found) and "Missing in the file" not in words(found)
+
+
 def test_attention_out_of_a_safetensors_file(tmp_path):
     apart, fused = Attention(4), nn.MultiheadAttention(4, 2)
     save_file(apart.state_dict(), tmp_path / "a.safetensors")
@@ -804,30 +813,140 @@ def test_attention_out_of_a_safetensors_file(tmp_path):
     loads(tmp_path / "a.safetensors", fused, {"in_proj_bias": wanted})
 
 
-@pytest.mark.parametrize("layer", [nn.Linear(3, 2), nn.Conv1d(2, 3, 3), nn.ConvTranspose2d(2, 1, 3)], ids=repr)
-def test_weight_norm_and_pruning_into_a_plain_layer(layer):
-    with warnings.catch_warnings(action="ignore"):
-        old = nn.utils.weight_norm(copy.deepcopy(layer))
-    for normed in (nn.utils.parametrizations.weight_norm(copy.deepcopy(layer)), old):
-        plain = nn.Sequential(copy.deepcopy(layer))
-        found = examine(prefixed(normed.state_dict(), "0."), plain)
-        pasted(found, model=plain, contents=prefixed(normed.state_dict(), "0."))
-        torch.testing.assert_close(plain[0].weight, normed.weight)
-        assert "Under weight norm: 0.weight. (likely)" in words(found)
-    pruned = copy.deepcopy(layer)
+PLAIN = {"linear": nn.Linear(3, 2), "conv": nn.Conv2d(2, 3, 3), "transposed": nn.ConvTranspose2d(2, 3, 3)}
+GIVEN = {"linear": torch.ones(1, 3), "conv": torch.ones(1, 2, 4, 4), "transposed": torch.ones(1, 2, 4, 4)}
+NORMS = {"old": nn.utils.weight_norm, "new": nn.utils.parametrizations.weight_norm}
+
+
+def answers_alike(source, model, wanted, given):
+    """Runs the clinic's code twice, which leaves the contents as they are; the model answers as wanted."""
+    before, found = copy.deepcopy(source), examine(source, model)
+    for _ in range(2):
+        pasted(found, model=model, contents=source)
+    torch.testing.assert_close(model.eval()(given), wanted)
+    assert before.keys() == source.keys() and all(torch.equal(before[key], source[key]) for key in before)
+    return words(found)
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1, None])
+@pytest.mark.parametrize("style", NORMS)
+@pytest.mark.parametrize("kind", PLAIN)
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_weight_norm_on_one_side_alone(kind, style, dim):
+    plain, given = nn.Sequential(copy.deepcopy(PLAIN[kind])), GIVEN[kind]
+    normed, fresh = (nn.Sequential(NORMS[style](copy.deepcopy(PLAIN[kind]), dim=dim)) for _ in range(2))
+    with torch.no_grad():
+        for value in normed.parameters():
+            value.mul_(1.5)
+        state = dict(normed.state_dict())
+        wanted = normed(given)
+        assert "Under weight norm: 0.weight. (likely)" in answers_alike(state, copy.deepcopy(plain), wanted, given)
+        told = answers_alike(dict(plain.state_dict()), fresh, plain(given), given)
+    assert "Under weight norm in the model alone" in told
+
+
+@pytest.mark.parametrize("style", [nn.utils.spectral_norm, nn.utils.parametrizations.spectral_norm])
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+def test_spectral_norm_into_a_plain_layer(kind, style):
+    normed = style(copy.deepcopy(PLAIN[kind]))
+    with torch.no_grad():
+        normed(GIVEN[kind])
+        wanted = normed.eval()(GIVEN[kind])
+        told = answers_alike(dict(normed.state_dict()), copy.deepcopy(PLAIN[kind]), wanted, GIVEN[kind])
+    assert "Under spectral norm: weight. (likely)" in told
+
+
+class Sum(nn.Module):
+    def forward(self, one, other):
+        return one + other
+
+    def right_inverse(self, whole):
+        return whole / 2, whole / 2
+
+
+def test_another_parametrization_of_two_tensors_is_no_weight_norm():
+    layer = nn.Linear(4, 6)
+    nn.utils.parametrize.register_parametrization(layer, "weight", Sum())
+    assert "weight norm" not in words(examine(layer.state_dict(), nn.Linear(4, 6)))
+
+
+def test_pruning_on_one_side_alone():
+    plain, pruned, fresh = nn.Linear(3, 2), nn.Linear(3, 2), prune.identity(nn.Linear(3, 2), "weight")
     prune.random_unstructured(pruned, "weight", amount=2)
     prune.l1_unstructured(pruned, "bias", amount=1)
-    found = loads(pruned.state_dict(), copy.deepcopy(layer), {"weight": pruned.weight, "bias": pruned.bias})
-    assert "Pruned: weight, bias. (likely)" in words(found)
+    given = torch.ones(1, 3)
+    with torch.no_grad():
+        told = answers_alike(dict(pruned.state_dict()), nn.Linear(3, 2), pruned(given), given)
+        assert "Pruned: weight, bias. (likely)" in told
+        assert "Pruned in the model alone" in answers_alike(dict(plain.state_dict()), fresh, plain(given), given)
 
 
-def test_pieces_of_one_model_side_by_side():
-    model = nn.ModuleDict({"encoder": nn.Linear(2, 3), "decoder": nn.Linear(3, 2)})
-    pieces = {name: part.state_dict() for name, part in model.items()}
-    fresh = nn.ModuleDict({"encoder": nn.Linear(2, 3), "decoder": nn.Linear(3, 2)})
-    assert "It fits: all 4 keys have their place." in words(loads({"epoch": 3, **pieces}, fresh, model.state_dict()))
-    loads({"model": pieces}, fresh, model.state_dict())
-    loads(pieces, nn.Linear(2, 3), pieces["encoder"])
+def two_parts():
+    return nn.ModuleDict({"encoder": nn.Linear(3, 3), "decoder": nn.Linear(3, 3)})
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda one, other: {"epoch": 3, "encoder": one.state_dict(), "decoder": other.state_dict()},
+        lambda one, other: {"model": {"encoder": one.state_dict(), "decoder": other.state_dict()}},
+        lambda one, other: {"encoder_state_dict": one.state_dict(), "decoder_state_dict": other.state_dict()},
+        lambda one, other: {"decoder": other, "encoder": one},
+        lambda one, other: {"encoder": one, "decoder": other.state_dict()},
+    ],
+)
+def test_pieces_of_one_model_side_by_side(shape):
+    parts = two_parts()
+    contents = shape(parts["encoder"], parts["decoder"])
+    assert "It fits: all 4 keys have their place." in words(loads(contents, two_parts(), parts.state_dict()))
+    loads(contents, nn.ModuleDict({"net": two_parts()}), prefixed(parts.state_dict(), "net."))
+
+
+def test_a_piece_alone_goes_to_its_own_place():
+    parts = two_parts()
+    found = loads({"decoder": parts["decoder"].state_dict()}, two_parts(), prefixed(parts["decoder"].state_dict(), "decoder."))
+    assert "Missing in the file: encoder.weight, encoder.bias." in words(found)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [{"last": two_parts().state_dict(), "best": two_parts().state_dict()}, [two_parts().state_dict() for _ in range(2)]],
+    ids=["by name", "in a list"],
+)
+def test_two_that_fit_alike_are_told(contents):
+    first, other = contents if isinstance(contents, dict) else ("0", "1")
+    assert f"{other} would fit as well as {first}. (cannot be told)" in words(examine(contents, two_parts()))
+
+
+def test_a_list_of_layers_goes_into_a_sequential():
+    layers = [nn.Linear(4, 6), nn.Linear(6, 3)]
+    loads([layer.state_dict() for layer in layers], nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 3)), {"1.bias": layers[1].bias})
+
+
+def test_attention_of_other_widths_or_kinds_is_left_alone():
+    names = ("q", "k", "v")
+    for part, whole in ((nn.Linear(4, 8), nn.Linear(8, 24)), (nn.Linear(4, 4), nn.Conv2d(4, 12, 1))):
+        state = nn.ModuleDict({name: copy.deepcopy(part) for name in names}).state_dict()
+        assert "qkv.weight." not in words(examine(state, nn.ModuleDict({"qkv": whole}))).partition("Missing in the file")[0]
+
+
+def test_what_looks_turned_but_has_another_size():
+    file = nn.ModuleDict({"one": nn.ModuleDict({"fc": nn.Linear(4, 6)}), "two": nn.ModuleDict({"fc": nn.Linear(5, 5)})})
+    model = nn.ModuleDict({"one": nn.ModuleDict({"fc": nn.Linear(6, 4)}), "two": nn.ModuleDict({"fc": nn.Linear(5, 5)})})
+    told = words(examine(file.state_dict(), model))
+    assert "Transposed" not in told and "Of another size: one.fc.weight, one.fc.bias." in told
+
+
+def test_the_square_one_of_gpt2_is_turned_with_the_others():
+    state = {"c_attn.weight": torch.randn(4, 12), "c_proj.weight": torch.randn(4, 4)}
+    model = nn.ModuleDict({"c_attn": nn.Linear(4, 12, bias=False), "c_proj": nn.Linear(4, 4, bias=False)})
+    loads(state, model, {key: value.t() for key, value in state.items()})
+
+
+def test_positions_are_no_vocabulary():
+    state = {"position_embeddings.weight": torch.ones(8, 4), "fc.weight": torch.ones(2, 2)}
+    model = nn.ModuleDict({"position_embeddings": nn.Embedding(16, 4), "fc": nn.Linear(2, 2, bias=False)})
+    assert "Positions of another length: position_embeddings.weight." in words(examine(state, model))
 
 
 def test_a_whole_model_among_the_contents():
@@ -847,7 +966,7 @@ def test_an_average_alone_and_an_averaged_model():
 def test_a_vocabulary_larger_than_the_models():
     model = nn.Sequential(nn.Embedding(8, 4), nn.Linear(4, 2))
     found = examine(nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 2)).state_dict(), model)
-    assert "A vocabulary larger than the model's: 0.weight." in words(found) and "with 10 rows" in words(found)
+    assert "A table larger than the model's, such as a vocabulary: 0.weight." in words(found) and "with 10 rows" in words(found)
 
 
 def test_another_size_of_the_whole_model():
