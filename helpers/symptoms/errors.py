@@ -20,15 +20,21 @@ FRAME = re.compile(r"^\s*(?:File .*, line \d+|File .*:\d+,? in |Cell In\s*\[|Inp
 HEAD = re.compile(
     r"^(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*)?(?:Error|Exception|Warning|Interrupt|Exit|StopIteration|BadZipFile|Failure)(?::\s|:?\s*$)"
 )
+OUTSIDE = re.compile(r"^\s*File (?!.*\btorch[/\\])")
+INSIDE = re.compile(r"\btorch[/\\](optim|serialization)\b")
 LISTS = r"missing key\(s\)|unexpected key\(s\)|size mismatch for"
 GAP = f"(?:[^mus]|(?!{LISTS})[mus])*?"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The lines that tell what happened, small and in one line each: the last error's, its causes', and their further lines."""
+    """The lines that tell what happened, small and in one line each: the last error's, its causes', and their further lines.
+
+    `inside` is the part of torch that raised it, where the traceback tells that: optim or serialization.
+    """
 
     last: str
+    inside: str = ""
     causes: tuple[str, ...] = ()
     further: tuple[str, ...] = ()
 
@@ -36,21 +42,25 @@ class Reading:
 def read_error(text: str) -> Reading | None:
     """What an error's text says, or None if it is not the text of an error."""
     errors: list[list[str]] = []
-    inside, marked = False, False
+    places: list[str] = []
+    inside, marked, place = False, False, ""
     for raw in COLORS.sub("", text).replace("\r", "").split("\n"):
         line = unlogged(raw)
         if TRACEBACK in line or CHAINED.match(line.strip()) or FRAME.match(line):
             inside = False
+            found = INSIDE.search(line)
+            place = found[1] if found else "" if OUTSIDE.match(line) else place
         elif HEAD.match(line):
             errors.append([line])
-            inside, marked = True, line != raw
+            places.append(place)
+            inside, marked, place = True, line != raw, ""
         elif inside and line.strip() and (line != raw) == marked:
             errors[-1].append(line)
     if not errors:
         return None
     causes = tuple(plain(error[0]) for error in reversed(errors[:-1]))
     further = tuple(plain(line) for error in reversed(errors) for line in error[1:])
-    return Reading(plain(errors[-1][0]), causes, further)
+    return Reading(plain(errors[-1][0]), places[-1], causes, further)
 
 
 def unlogged(line: str) -> str:
@@ -78,6 +88,7 @@ def pattern(message: str) -> str:
 
     A `^` says that nothing stands before, a `$` at the end that nothing follows, a `∎` that no other list of `load_state_dict`
     does; a `…` does not lead into another either. `@` and `%` are a key or a number, the same at each place, `~` is any.
+    A message that begins with `in torch.optim:` or `in torch.serialization:` counts if the traceback ends there.
     """
     parts = [literal(plain(part)) for part in message.strip("^$∎").split("…") if part.strip()]
     words = GAP.join(parts).replace("\\~", '[^"]*?')

@@ -74,7 +74,11 @@ def matches(reading: Reading) -> list[int]:
     the longest message.
     """
     found = []
-    texts = [[reading.last], reading.causes, [" ".join([reading.last, *reading.further])]]
+    texts = [
+        [reading.last, f"in torch.{reading.inside}: {reading.last}"],
+        reading.causes,
+        [" ".join([reading.last, *reading.further])],
+    ]
     for number, (entry, messages) in enumerate(zip(table(), patterns(), strict=True)):
         for place, lines in enumerate(texts):
             fits = [size for regex, size in messages if any(regex.search(line) for line in lines)]

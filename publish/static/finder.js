@@ -7,18 +7,26 @@ const LOG = /^(?:\[[^\]]{1,60}\]:?|\d{4}-\d\d-\d\d[T ]?|\d\d:\d\d:\d\d[\d.,]*Z?|
 const TRACEBACK = "Traceback (most recent call last)";
 const CHAINED = /^(?:During handling of the above exception|The above exception was the direct cause)/;
 const FRAME = /^\s*(?:File .*, line \d+|File .*:\d+,? in |Cell In\s*\[|Input In\s*\[|<ipython-input|-+> ?\d+ |~?\^+)/;
+const OUTSIDE = /^\s*File (?!.*\btorch[/\\])/;
+const INSIDE = /\btorch[/\\](optim|serialization)\b/;
 const HEAD = /^(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*)?(?:Error|Exception|Warning|Interrupt|Exit|StopIteration|BadZipFile|Failure)(?::\s|:?\s*$)/;
 
 function readError(text) {
   const errors = [];
+  const places = [];
+  let place = "";
   let inside = false;
   let marked = false;
   for (const raw of text.replace(COLORS, "").replaceAll("\r", "").split("\n")) {
     const line = unlogged(raw);
     if (line.includes(TRACEBACK) || CHAINED.test(line.trim()) || FRAME.test(line)) {
       inside = false;
+      const found = INSIDE.exec(line);
+      if (found || OUTSIDE.test(line)) place = found ? found[1] : "";
     } else if (HEAD.test(line)) {
       errors.push([line]);
+      places.push(place);
+      place = "";
       inside = true;
       marked = line !== raw;
     } else if (inside && line.trim() && (line !== raw) === marked) {
@@ -29,6 +37,7 @@ function readError(text) {
   const backwards = [...errors].reverse();
   return {
     last: plain(backwards[0][0]),
+    inside: places.at(-1),
     causes: backwards.slice(1).map((error) => plain(error[0])),
     further: backwards.flatMap((error) => error.slice(1).map(plain)),
   };
@@ -153,7 +162,7 @@ class Finder {
 
   find(text) {
     const reading = readError(text);
-    const hits = this.matches(reading ?? { last: plain(text), causes: [], further: [] });
+    const hits = this.matches(reading ?? { last: plain(text), inside: "", causes: [], further: [] });
     if (!reading) hits.push(...this.begun(plain(text)));
     if (!reading || !hits.length) hits.push(...this.likely(text, reading));
     return [...new Set(hits)].slice(0, this.limits.most).map((number) => this.table[number]);
@@ -187,7 +196,7 @@ class Finder {
   }
 
   matches(reading) {
-    const texts = [[reading.last], reading.causes, [[reading.last, ...reading.further].join(" ")]];
+    const texts = [[reading.last, `in torch.${reading.inside}: ${reading.last}`], reading.causes, [[reading.last, ...reading.further].join(" ")]];
     const found = [];
     this.table.forEach((entry, number) => {
       for (let place = 0; place < texts.length; place += 1) {

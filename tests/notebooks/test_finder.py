@@ -83,7 +83,8 @@ def pasted(error):
 def test_the_error_is_found_however_it_is_pasted(entry, main):  # noqa: F811
     run(entry.setup, main)
     error = raised(bare(entry.see), main)
-    for where, text in pasted(error):
+    needs_frames = all(message.startswith("in torch.") for message in entry.told["messages"])
+    for where, text in [*pasted(error)][needs_frames:]:
         found = [hit.address for hit in symptoms.find(text)]
         assert found[:1] == [entry.told["address"]], (where, found, text[-600:])
 
@@ -118,8 +119,32 @@ LISTED = {
     "size mismatch for c_attn.weight: copying a param with shape torch.Size([24, 8]) from checkpoint, the shape in current "
     "model is torch.Size([48, 16]).": "other-number-of-classes",
     "size mismatch for layer1.0.conv1.weight: copying a param with shape torch.Size([64, 64, 3, 3]) from checkpoint, the "
-    "shape in current model is torch.Size([64, 64, 1, 1]).": "other-number-of-classes",
+    "shape in current model is torch.Size([64, 64, 1, 1]).": "another-model-size",
+    "size mismatch for body.weight: copying a param with shape torch.Size([64, 64]) from checkpoint, the shape in current "
+    "model is torch.Size([32, 32]).": "another-model-size",
+    'Missing key(s) in state_dict: "attn.q.weight", "attn.k.weight". Unexpected key(s) in state_dict: "attn.qkv.weight".': (
+        "query-key-value-in-one"
+    ),
 }
+
+
+SIZES = "RuntimeError: The size of tensor a (64) must match the size of tensor b (128) at non-singleton dimension 0\n"
+FRAME = '  File "/site-packages/{}.py", line 9, in {}\n    loss = closure()\n'
+
+
+@pytest.mark.parametrize(
+    ("frames", "addresses"),
+    [
+        ([("me/train", "main"), ("torch/optim/adam", "step"), ("torch/utils/_contextlib", "wrapped")], ["size-of-tensor-in-step"]),
+        ([("torch/optim/adam", "step"), ("me/model", "forward"), ("torch/nn/functional", "linear")], []),
+        ([("me/model", "forward")], []),
+    ],
+    ids=["in the step", "in a closure of the step", "elsewhere"],
+)
+def test_where_in_torch_it_was_raised_counts(frames, addresses):
+    text = "Traceback (most recent call last):\n" + "".join(FRAME.format(*frame) for frame in frames) + SIZES
+    assert [hit.address for hit in symptoms.find(text)] == addresses
+    assert [hit.address for hit in symptoms.find(text.replace("/", "\\"))] == addresses
 
 
 @pytest.mark.parametrize("words", LISTED)
