@@ -211,6 +211,11 @@ def test_importing_does_nothing_and_takes_no_part_of_torch_that_most_lessons_lac
     assert list(tmp_path.iterdir()) == []
 
 
+def test_make_bench_finds_all_that_it_imports():
+    done = subprocess.run([sys.executable, "-c", "import benchmarks.__main__"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_what_a_setup_must_not_do_is_seen():
     codes = ["pass", "print(1.5)", "import torch; torch.manual_seed(3)", "import random; random.random()"]
     quiet, printed, seeded, moved = said(codes)
