@@ -190,9 +190,11 @@ def _absent(state: dict[str, Any], own: Mapping[str, Any], pairs: list[Pair], il
     known = {*state}
     for one in recipes(missing, extra, state, own):
         ill.add(one.what, one.makes, one.why, one.address, one.code, "likely")
-        missing, extra = ([key for key in keys if key not in one.makes + one.takes] for keys in (missing, extra))
+        done = {*one.makes, *one.takes}
+        missing, extra = ([key for key in keys if key not in done] for keys in (missing, extra))
         known |= {*one.makes}
-    twins = {key: other for key in missing for other in own if other in known and same_storage(own[key], own[other])}
+    filled = [key for key in own if key in known]
+    twins = {key: other for key in missing for other in filled if same_storage(own[key], own[other])}
     cure = "\n".join(f"state[{key!r}] = state[{other!r}]" for key, other in twins.items())
     ill.add("Missing because tied", twins, "The file keeps one name of two.", "tied-weights", cure)
     norms = {key: old for key in missing if (old := _old_norm(key)) in state}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as Names
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,31 +32,36 @@ class Recipe:
     code: str
 
 
-def recipes(missing: Collection[str], extra: Collection[str], state: Mapping[str, Any], own: Mapping[str, Any]) -> list[Recipe]:
+def recipes(missing: Iterable[str], extra: Iterable[str], state: Mapping[str, Any], own: Mapping[str, Any]) -> list[Recipe]:
     """What makes missing keys of unexpected ones, if the shapes agree; each kind once, with all its keys."""
-    found: dict[str, Recipe] = {}
-    for one in [*_applied(missing, extra, state, own), *_attention(missing, extra, state, own)]:
-        more = found.get(one.what, replace(one, makes=[], takes=[], code=""))
-        code = f"{more.code}\n{one.code}".strip()
-        found[one.what] = replace(one, makes=more.makes + one.makes, takes=more.takes + one.takes, code=code)
-    return [*found.values()]
+    found: dict[str, list[Recipe]] = {}
+    lacking, left = dict.fromkeys(missing).keys(), dict.fromkeys(extra).keys()
+    for one in [*_applied(lacking, left, state, own), *_attention(lacking, left, state, own)]:
+        found.setdefault(one.what, []).append(one)
+    return [
+        replace(
+            several[0],
+            makes=[key for one in several for key in one.makes],
+            takes=[key for one in several for key in one.takes],
+            code="\n".join(one.code for one in several),
+        )
+        for several in found.values()
+    ]
 
 
-def _applied(
-    missing: Collection[str], extra: Collection[str], state: Mapping[str, Any], own: Mapping[str, Any]
-) -> Iterator[Recipe]:
+def _applied(missing: Names[str], extra: Names[str], state: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Recipe]:
     """Pruning, weight norm and spectral norm: a plain weight of their parts, and the parts of a plain weight."""
     for key in [*missing, *extra]:
         place, _, name = key.rpartition(".")
         inner = f"{place}.parametrizations.{name}.".removeprefix(".")
         known, sought, plain = (state, extra, own[key]) if key in own else (own, missing, state[key])
         for orig, mask in [(f"{key}_orig", f"{key}_mask")]:
-            if {orig, mask} <= {*sought}:
+            if {orig, mask} <= sought:
                 code = f"state[{key!r}] = state.pop({orig!r}) * state.pop({mask!r})"
                 back = f"state[{orig!r}] = state.pop({key!r})\nstate[{mask!r}] = torch.ones_like(state[{orig!r}])"
                 yield _either("Pruned", "The mask is applied.", "pruned-checkpoint", key, [orig, mask], code, back, own)
         for g, v in [(f"{key}_g", f"{key}_v"), (f"{inner}original0", f"{inner}original1")]:
-            if {g, v} <= {*sought} and known[v].shape == plain.shape and (sizes := known[g].shape).count(1) >= len(sizes) - 1:
+            if {g, v} <= sought and known[v].shape == plain.shape and (sizes := known[g].shape).count(1) >= len(sizes) - 1:
                 across = tuple(k for k, size in enumerate(sizes) if size == 1) or None
                 length = f"dim={across}, keepdim={bool(sizes)}"
                 code = f"g, v = state.pop({g!r}), state.pop({v!r})\nstate[{key!r}] = v * (g / {NORM}(v, {length}))"
@@ -63,7 +69,7 @@ def _applied(
                 why = "Length and direction make the weight."
                 yield _either("Under weight norm", why, "weight-norm", key, [g, v], code, back, own)
         for parts in [[f"{key}_orig", f"{key}_u", f"{key}_v"], [f"{inner}original", f"{inner}0._u", f"{inner}0._v"]]:
-            if key in own and {*parts} <= {*extra} and state[parts[1]].shape == plain.shape[:1]:
+            if key in own and {*parts} <= extra and state[parts[1]].shape == plain.shape[:1]:
                 code = f"w, u, v = map(state.pop, {parts!r})\nstate[{key!r}] = w / (u @ w.flatten(1) @ v)"
                 why = "The weight is divided by its largest singular value."
                 yield Recipe("Under spectral norm", why, "weight-norm", [key], parts, code)
@@ -75,14 +81,12 @@ def _either(what: str, why: str, address: str, key: str, parts: list[str], code:
     return Recipe(f"{what} in the model alone", "The lines below take it apart.", address, parts, [key], back)
 
 
-def _attention(
-    missing: Collection[str], extra: Collection[str], state: Mapping[str, Any], own: Mapping[str, Any]
-) -> Iterator[Recipe]:
+def _attention(missing: Names[str], extra: Names[str], state: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Recipe]:
     for fused, found in [(key, match) for key in [*missing, *extra] if (match := FUSED.match(key))]:
         whole, known, sought = (own, state, extra) if fused in missing else (state, own, missing)
         for names in APART:
             parts = [f"{found[1]}{name}.{found[3]}" for name in names]
-            if not {*parts} <= {*sought}:
+            if not {*parts} <= sought:
                 continue
             shapes = [known[part].shape for part in parts]
             rows = [shape[0] for shape in shapes]
