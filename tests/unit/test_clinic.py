@@ -953,6 +953,7 @@ def test_a_whole_model_among_the_contents():
     model = lesson.build_model(7)
     found = loads({"epoch": 1, "net": model}, lesson.build_model(1), model.state_dict())
     assert "state = checkpoint['net'].state_dict()" in found.code
+    loads({"activation": nn.ReLU(), "net": model}, lesson.build_model(1), model.state_dict())
     loads(model, lesson.build_model(1), model.state_dict())
 
 
