@@ -61,15 +61,20 @@ def fitting(part: Part, model: nn.Module, pairs: list[Pair], equal: list[Part], 
     head = "import torch\n" * ("torch." in "".join(ill.cures) and "import torch\n" not in head) + head
     start = f"dict({part.code})" if ill.cures and not renames else part.code
     lines = [f"{head}\nstate = {start}", *renames, *ill.cures, *(load := _load(plain, ill.cures, assign))]
-    fits, count = matched(plain), len(plain)
-    if not fits and not ill.cures:
+    if not matched(plain) and not ill.cures:
         return [*found, *ill.findings]
-    how = "in part" if load[1:] or "strict=False" in load[0] else "by these lines"
-    in_part = f"It fits {how}: {fits} of {count} keys as they are."
-    what = f"It fits: all {fits} keys have their place." if fits == count else in_part
     why = "The names and shapes agree; whether the numbers are the right ones, outputs alone can tell."
-    last = Finding(what, why, "\n".join(lines), "notebooks/06_when_keys_do_not_match.ipynb, 'Rename, load, verify'")
+    last = Finding(
+        _in_words(plain, load), why, "\n".join(lines), "notebooks/06_when_keys_do_not_match.ipynb, 'Rename, load, verify'"
+    )
     return [*found, *ill.findings, last]
+
+
+def _in_words(plain: list[Pair], load: list[str]) -> str:
+    fits, count = matched(plain), len(plain)
+    how = "in part" if load[1:] or "strict=False" in load[0] else "by these lines"
+    part = f"It fits {how}: {fits} of {count} keys as they are."
+    return f"It fits: all {fits} keys have their place." if fits == count else part
 
 
 def _change(pairs: list[Pair]) -> tuple[list[str], Change, str]:
@@ -124,9 +129,7 @@ def _ailments(state: dict[str, Any], model: nn.Module, own: Mapping[str, Any], p
     ill = Ailments()
     reshaped = [pair.key for pair in pairs if pair.word == "shape" and state[pair.key].numel()]
     shapes = {key: (tuple(state[key].shape), tuple(own[key].shape)) for key in reshaped}
-    turned = [
-        key for key, (one, other) in shapes.items() if len(one) == 2 and one == other[::-1] and not _has_bias(key, shapes)
-    ]
+    turned = [key for key, (one, other) in shapes.items() if len(one) == 2 and one == other[::-1] and not _biased(key, shapes)]
     tables = [key for key, (one, other) in shapes.items() if key not in turned and _is_table(key, one, other, model, shapes)]
     grown = [key for key in tables if shapes[key][0] < shapes[key][1]]
     last = [key.split(".")[-2:-1] for key in turned if "." in key]
@@ -153,7 +156,7 @@ def _is_coded(value: Any, own: Any) -> bool:
     return both and not value.is_floating_point() and not value.is_complex() and not value.is_quantized
 
 
-def _has_bias(key: str, shapes: Mapping[str, Any]) -> bool:
+def _biased(key: str, shapes: Mapping[str, Any]) -> bool:
     """Whether the bias beside a weight has another length too: then the layer has another size."""
     return f"{key.rpartition('.')[0]}.bias" in shapes
 
