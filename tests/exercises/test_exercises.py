@@ -41,7 +41,10 @@ CASES = [
     if found.name.startswith("answers_")
     for case in importlib.import_module(found.name).CASES
 ]
-EACH = [pytest.param(case, id=case.exercise.name) for case in CASES]
+LONG = ("Save and survive", "Once the weights", "What is in the file", "A kill in the middle", "One layer of a stranger")
+EACH = [
+    pytest.param(case, id=case.exercise.name, marks=[pytest.mark.long] * case.exercise.name.startswith(LONG)) for case in CASES
+]
 
 
 def test_every_exercise_has_one_table():
