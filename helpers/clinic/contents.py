@@ -67,8 +67,8 @@ class Part:
 
 def _walk(value: Any, path: tuple[str | int, ...], seen: set[int]) -> Iterator[Part]:
     """Every state dict, from the outside in, and nothing within one; a module has its own."""
-    if isinstance(value, nn.Module) and is_state(value.state_dict()):
-        yield Part(path, value.state_dict(), f"{Part(path, {}).code}.state_dict()")
+    if isinstance(value, nn.Module) and is_state(state := value.state_dict()):
+        yield Part(path, state, f"{Part(path, {}).code}.state_dict()")
     if id(value) in seen or len(path) > DEEPEST or len(seen) > MOST_PARTS or not isinstance(value, (Mapping, list, tuple)):
         return
     seen.add(id(value))

@@ -55,11 +55,11 @@ def _applied(missing: Names[str], extra: Names[str], state: Mapping[str, Any], o
         place, _, name = key.rpartition(".")
         inner = f"{place}.parametrizations.{name}.".removeprefix(".")
         known, sought, plain = (state, extra, own[key]) if key in own else (own, missing, state[key])
-        for orig, mask in [(f"{key}_orig", f"{key}_mask")]:
-            if {orig, mask} <= sought:
-                code = f"state[{key!r}] = state.pop({orig!r}) * state.pop({mask!r})"
-                back = f"state[{orig!r}] = state.pop({key!r})\nstate[{mask!r}] = torch.ones_like(state[{orig!r}])"
-                yield _either("Pruned", "The mask is applied.", "pruned-checkpoint", key, [orig, mask], code, back, own)
+        orig, mask = f"{key}_orig", f"{key}_mask"
+        if {orig, mask} <= sought:
+            code = f"state[{key!r}] = state.pop({orig!r}) * state.pop({mask!r})"
+            back = f"state[{orig!r}] = state.pop({key!r})\nstate[{mask!r}] = torch.ones_like(state[{orig!r}])"
+            yield _either("Pruned", "The mask is applied.", "pruned-checkpoint", key, [orig, mask], code, back, own)
         for g, v in [(f"{key}_g", f"{key}_v"), (f"{inner}original0", f"{inner}original1")]:
             if {g, v} <= sought and known[v].shape == plain.shape and (sizes := known[g].shape).count(1) >= len(sizes) - 1:
                 across = tuple(k for k, size in enumerate(sizes) if size == 1) or None
