@@ -31,6 +31,12 @@ def browser():
         running.close()
 
 
+@pytest.fixture
+def warm_python(monkeypatch):
+    """Programs that a test starts begin with torch imported, where `tests/run.py` has such a Python: see `warm.py`."""
+    monkeypatch.setattr(sys, "executable", os.environ.get("WARM_PYTHON", sys.executable))
+
+
 @pytest.fixture(scope="session")
 def reachable() -> Iterator[None]:
     """As root on Linux: opens the way to Python and the lessons for other users, and closes it again after the tests."""

@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,7 +57,7 @@ def layers(variants: Path) -> dict[str, Layer]:
     lint = [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check", "."], ["-m", "mypy"]]
     return {
         "lint and types": Layer(lint, waits=True),
-        "unit": Layer([[*PYTEST, "tests/unit", "tests/exercises", "tests/notebooks", *TWO]], ONE_THREAD),
+        "unit": Layer([[*PYTEST, "tests/unit", "tests/exercises", "tests/notebooks", *TWO]], ONE_THREAD, warm=True),
         "notebooks": Layer([[*PYTEST, "notebooks", *NBVAL]]),
         "notebooks, every beat twice, on the plainest CPU kernels": Layer(
             [[*PYTEST, str(variants), *NBVAL, *outside]], plainest, warm=True
@@ -77,7 +77,7 @@ def quick(variants: Path) -> dict[str, Layer]:
     told = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     changed = [line[3:] for line in told if line.endswith(".ipynb") and (ROOT / line[3:]).is_file()]
     chosen = {name: layer for name, layer in layers(variants).items() if name in ("lint and types", "unit")}
-    chosen["unit"] = Layer([[*chosen["unit"].calls[0], "-m", "not long"]], ONE_THREAD)
+    chosen["unit"] = replace(chosen["unit"], calls=[[*chosen["unit"].calls[0], "-m", "not long"]], warm=False)
     return chosen | ({"changed notebooks": Layer([[*PYTEST, *changed, *NBVAL]])} if changed else {})
 
 

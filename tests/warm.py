@@ -1,40 +1,57 @@
-"""Kernels that begin with torch imported: one process imports it, and each kernel is a fork of that one.
+"""Kernels and their programs that begin with torch imported: one process imports it, and each is a fork of that one.
 
-The layer `notebooks` runs every notebook in a kernel of its own, as a learner does. Where the same notebooks run once more for
-another reason (each beat twice, for the site, in the browser), importing torch again, 4 s of a core, shows nothing new.
+The layer `notebooks` runs every notebook in a kernel of its own, as a learner does, and all that it starts. Where the same
+notebooks run once more for another reason (each beat twice, for the site, in the browser), importing torch again, 4 s of a
+core in each kernel and each program, shows nothing new.
 """
 
 from __future__ import annotations
 
 import array
+import gc
+import importlib.machinery
 import json
 import os
+import runpy
 import selectors
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import types
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STAND_IN = """#!{python} -IS
+import sys
+sys.path.append({tests!r})
+from warm import stand_in
+stand_in({place!r}, sys.argv[0], {python!r}, sys.argv[1:])
+"""
 
 
 @contextmanager
 def kernels(folder: Path, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The environment in which Jupyter's kernel `python3` is a fork of a process that has this environment."""
-    place, spec = folder / "socket", folder / "kernels" / "python3" / "kernel.json"
+    """The environment in which Jupyter's kernel `python3`, and what it starts, is a fork of a process with this environment.
+
+    `WARM_PYTHON` in it is what stands in for Python.
+    """
+    place, python, spec = folder / "socket", folder / "python", folder / "kernels" / "python3" / "kernel.json"
     spec.parent.mkdir(parents=True)
-    argv = [sys.executable, "-I", __file__, str(place), "{connection_file}"]
+    python.write_text(STAND_IN.format(python=sys.executable, tests=str(Path(__file__).parent), place=str(place)))
+    python.chmod(0o755)
+    argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec.write_text(json.dumps({"argv": argv, "display_name": "Python 3 (ipykernel)", "language": "python"}))
     with subprocess.Popen([sys.executable, __file__, str(place)], env={**environment}, stdin=subprocess.PIPE) as server:
-        yield {**environment, "JUPYTER_PATH": str(folder)}
+        yield {**environment, "JUPYTER_PATH": str(folder), "WARM_PYTHON": str(python)}
         server.communicate()
 
 
 def serve(place: str) -> None:
-    """Forks a kernel for each client, until standard input ends; a client that goes takes its kernel with it."""
+    """Forks a process for each client, until standard input ends; a client that goes takes its process with it."""
     del sys.path[0]
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(place)
@@ -42,6 +59,7 @@ def serve(place: str) -> None:
     import ipykernel.kernelapp  # noqa: F401
     import ipywidgets  # noqa: F401
     import matplotlib.figure  # noqa: F401
+    import multiprocessing.spawn  # noqa: F401, I001
     import torch._dynamo  # noqa: F401
 
     waiting = selectors.DefaultSelector()
@@ -56,13 +74,13 @@ def serve(place: str) -> None:
                 return
             if ready.fileobj is listener:
                 client, _ = listener.accept()
-                kernel = fork(client, listener)
-                waiting.register(client, selectors.EVENT_READ, kernel)
-                waiting.register(os.pidfd_open(kernel), selectors.EVENT_READ, (kernel, client))
+                process = fork(client, listener)
+                waiting.register(client, selectors.EVENT_READ, process)
+                waiting.register(os.pidfd_open(process), selectors.EVENT_READ, (process, client))
             elif isinstance(ready.data, tuple):
-                kernel, client = ready.data
+                process, client = ready.data
                 with suppress(OSError):
-                    client.send(str(os.waitstatus_to_exitcode(os.waitpid(kernel, 0)[1])).encode())
+                    client.send(str(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])).encode())
                 waiting.unregister(ready.fd)
                 os.close(ready.fd)
                 with suppress(KeyError):
@@ -77,16 +95,15 @@ def serve(place: str) -> None:
 
 
 def fork(client: socket.socket, listener: socket.socket) -> int:
-    """The id of a new kernel, with the client's arguments, folder, environment and streams."""
+    """The id of a new process, with the client's arguments, folder, environment and streams."""
     told, sent, _, _ = client.recvmsg(1 << 20, socket.CMSG_SPACE(12))
-    if kernel := os.fork():
-        for stream in array.array("i", sent[0][2]):
+    streams = array.array("i", sent[0][2])
+    if process := os.fork():
+        for stream in streams:
             os.close(stream)
-        return kernel
-    from ipykernel.kernelapp import launch_new_instance
-
+        return process
     listener.close()
-    for own, stream in enumerate(array.array("i", sent[0][2])):
+    for own, stream in enumerate(streams):
         os.dup2(stream, own)
         os.close(stream)
     wanted = json.loads(told)
@@ -94,24 +111,60 @@ def fork(client: socket.socket, listener: socket.socket) -> int:
     os.chdir(wanted["folder"])
     os.environ.clear()
     os.environ.update(wanted["environment"])
-    sys.argv = ["ipykernel_launcher", "-f", *wanted["arguments"]]
     try:
-        launch_new_instance()
+        run(wanted["python"], wanted["arguments"])
     finally:
-        os._exit(0)
+        gc.freeze()
+    sys.exit()
 
 
-def stand_in(place: str, *arguments: str) -> int:
-    """What Jupyter takes for its kernel: passes signals on, and ends as the kernel ends."""
+def run(python: str, arguments: Sequence[str]) -> None:
+    """Does what `python` does that is called with these arguments; nothing else than `stand_in` lets through."""
+    import torch
+
+    sys.executable = python
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+    flag, *others = arguments
+    while flag in ("-u", "-W"):
+        if flag == "-u":
+            sys.stdout.reconfigure(write_through=True)
+        else:
+            warnings.simplefilter(others.pop(0))
+        flag, *others = others
+    if flag == "-c":
+        code, *others = others
+        main = types.ModuleType("__main__")
+        main.__loader__, main.__builtins__ = importlib.machinery.BuiltinImporter, __builtins__
+        sys.modules["__main__"], sys.argv, sys.path[:0] = main, ["-c", *others], [""]
+        exec(compile(code, "<string>", "exec"), main.__dict__)
+    elif flag == "-m":
+        sys.argv, sys.path[:0] = others, [os.getcwd()]
+        runpy.run_module(others[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv, sys.path[:0] = [flag, *others], [os.path.dirname(os.path.abspath(flag))]
+        runpy.run_path(flag, run_name="__main__")
+
+
+def stand_in(place: str, own: str, python: str, arguments: Sequence[str]) -> None:
+    """What is taken for Python: passes signals on, and ends as the process ends.
+
+    What `run` does not know, Python itself does, and what looks at its own memory: a fork shares that with others.
+    """
+    first = next((argument for argument in arguments if argument not in ("-u", "-W", "ignore")), "-")
+    if first.startswith("-") and first not in ("-c", "-m") or "/proc/self/" in " ".join(arguments):
+        os.execv(python, [python, *arguments])
     line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     line.connect(place)
     for number in SIGNALS:
         signal.signal(number, lambda number, _: line.send(str(number).encode()))
-    told = json.dumps({"folder": os.getcwd(), "environment": dict(os.environ), "arguments": arguments}).encode()
-    socket.send_fds(line, [told], [0, 1, 2])
+    told = {"folder": os.getcwd(), "environment": dict(os.environ), "python": own, "arguments": arguments}
+    socket.send_fds(line, [json.dumps(told).encode()], [0, 1, 2])
     code = int(line.recv(16) or 1)
-    return code if code >= 0 else 128 - code
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL) if -code in SIGNALS else None
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(stand_in(*sys.argv[1:]) if len(sys.argv) > 2 else serve(sys.argv[1]))
+    serve(sys.argv[1])

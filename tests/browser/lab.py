@@ -96,7 +96,7 @@ class JupyterLab:
 
 
 class OpenNotebook:
-    """One notebook open in JupyterLab, alone on the screen."""
+    """One notebook open in JupyterLab, alone on the screen; the page may be one on which another was closed."""
 
     def __init__(self, page: Page, lab: JupyterLab, name: str) -> None:
         self.page = page
@@ -104,7 +104,12 @@ class OpenNotebook:
         self.errors: list[str] = []
         page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.goto(f"{lab.url}/lab/workspaces/{name[-8:]}{id(page)}/tree/notebooks/{name}.ipynb?reset")
+        if page.url.startswith(lab.url):
+            page.evaluate(
+                "path => { window.jupyterapp.commands.execute('docmanager:open', {path}); }", f"notebooks/{name}.ipynb"
+            )
+        else:
+            page.goto(f"{lab.url}/lab/workspaces/{name[-8:]}{id(page)}/tree/notebooks/{name}.ipynb?reset")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         page.wait_for_function(
             "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
@@ -201,13 +206,17 @@ class OpenNotebook:
         self.page.keyboard.press("Enter")
 
     def _tab_to(self, cell: Locator, there: str, wanted: str) -> None:
+        """By Tab alone: on from the control of the cell that has the focus, else from the cell, and once past its end again."""
         cell.locator(".jp-OutputArea-output .jupyter-widgets").first.wait_for()
-        cell.focus()
-        for _ in range(60):
-            self.page.keyboard.press("Tab")
-            inside = cell.evaluate("cell => cell.contains(document.activeElement)")
-            if inside and self.page.evaluate(there, wanted):
+        inside = "cell.querySelector('.jp-OutputArea').contains(document.activeElement)"
+        read, place = f"(cell, wanted) => {inside} ? ({there})(wanted) ? 'there' : 'inside' : 'outside'", ""
+        for _ in range(120):
+            before, place = place, cell.evaluate(read, wanted)
+            if place == "there":
                 return
+            if place == "outside" and before != "outside":
+                cell.focus()
+            self.page.keyboard.press("Tab")
         raise LookupError(f"Tab does not lead to {wanted!r}; the cell has {self.controls(cell)}")
 
     def wait_text(self, cell: Locator, selector: str, words: str) -> None:
@@ -248,5 +257,9 @@ class OpenNotebook:
         until(stays, lambda: f"something else in front of {label}", pause=0.25)
 
     def shut_down(self) -> None:
-        """Ends this notebook's kernel."""
-        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+        """Ends this notebook's kernel, and closes it as it is."""
+        self.page.evaluate(
+            "async () => { const book = window.jupyterapp.shell.currentWidget; await book.sessionContext.shutdown();"
+            "book.context.model.dirty = false; book.close(); }"
+        )
+        self.page.wait_for_selector(".jp-NotebookPanel", state="detached")

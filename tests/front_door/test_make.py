@@ -28,7 +28,7 @@ CLEAN = {
     for name, value in os.environ.items()
     if name not in ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHON", "VENV")
     and not name.startswith(("JUPYTER", "XDG", "IPYTHON"))
-}
+} | {"PIP_NO_COMPILE": "1"}  # Python compiles what it imports; pip would compile everything, a minute of a core
 
 
 def make(folder, *arguments, **environment):

@@ -55,6 +55,7 @@ def test_swapped_layers_of_one_shape_are_told_by_their_outputs_alone():
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("warm_python")
 def test_a_run_killed_anywhere_is_the_same_run(tmp_path):
     runs = scenes.Killed(SCRIPT, tmp_path, steps=24)
     for at in (3, 5, 16, 23):
@@ -63,6 +64,7 @@ def test_a_run_killed_anywhere_is_the_same_run(tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("warm_python")
 def test_a_run_that_forgets_is_another_run(tmp_path):
     forgetful = tmp_path / "train.py"
     source = SCRIPT.read_text()
