@@ -87,11 +87,12 @@ def pattern(message: str) -> str:
     """A regular expression, the same in Python and JavaScript, that finds the message's parts as whole words, in order.
 
     A `^` says that nothing stands before, a `$` at the end that nothing follows, a `∎` that no other list of `load_state_dict`
-    does; a `…` does not lead into another either. `@` and `%` are a key or a number, the same at each place, `~` is any.
+    does; a `…` does not lead into another either. `@` and `%` are a key or a number, the same at each place, `~` is any words,
+    `#` any whole number.
     A message that begins with `in torch.optim:` or `in torch.serialization:` counts if the traceback ends there.
     """
     parts = [literal(plain(part)) for part in message.strip("^$∎").split("…") if part.strip()]
-    words = GAP.join(parts).replace("\\~", '[^"]*?')
+    words = GAP.join(parts).replace("\\~", '[^"]*?').replace("\\#", "[0-9]+")
     for number, letter in enumerate(filter(words.__contains__, "@%"), 1):
         words = words.replace(letter, r'([^"\], ]+)', 1).replace(letter, f"\\{number}")
     end = {"$": ":?$", "∎": f"(?!.*(?:{LISTS}))"}.get(message[-1:], "")

@@ -74,11 +74,9 @@ def matches(reading: Reading) -> list[int]:
     the longest message.
     """
     found = []
-    texts = [
-        [reading.last, f"in torch.{reading.inside}: {reading.last}"],
-        reading.causes,
-        [" ".join([reading.last, *reading.further])],
-    ]
+    inside = [f"in torch.{reading.inside}: {reading.last}"] if reading.inside else []
+    whole = [" ".join([reading.last, *reading.further])] if reading.further else []
+    texts = [[reading.last, *inside], reading.causes, whole]
     for number, (entry, messages) in enumerate(zip(table(), patterns(), strict=True)):
         for place, lines in enumerate(texts):
             fits = [size for regex, size in messages if any(regex.search(line) for line in lines)]

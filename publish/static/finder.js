@@ -196,7 +196,9 @@ class Finder {
   }
 
   matches(reading) {
-    const texts = [[reading.last, `in torch.${reading.inside}: ${reading.last}`], reading.causes, [[reading.last, ...reading.further].join(" ")]];
+    const inside = reading.inside ? [`in torch.${reading.inside}: ${reading.last}`] : [];
+    const whole = reading.further.length ? [[reading.last, ...reading.further].join(" ")] : [];
+    const texts = [[reading.last, ...inside], reading.causes, whole];
     const found = [];
     this.table.forEach((entry, number) => {
       for (let place = 0; place < texts.length; place += 1) {

@@ -117,11 +117,17 @@ LISTED = {
     "size mismatch for c_attn.weight: copying a param with shape torch.Size([8, 24]) from checkpoint, the shape in current "
     "model is torch.Size([24, 8]).": "transposed-weight",
     "size mismatch for c_attn.weight: copying a param with shape torch.Size([24, 8]) from checkpoint, the shape in current "
-    "model is torch.Size([48, 16]).": "other-number-of-classes",
+    "model is torch.Size([48, 16]).": "another-model-size",
     "size mismatch for layer1.0.conv1.weight: copying a param with shape torch.Size([64, 64, 3, 3]) from checkpoint, the "
     "shape in current model is torch.Size([64, 64, 1, 1]).": "another-model-size",
     "size mismatch for body.weight: copying a param with shape torch.Size([64, 64]) from checkpoint, the shape in current "
     "model is torch.Size([32, 32]).": "another-model-size",
+    'Missing key(s) in state_dict: "encoder.conv1.weight". Unexpected key(s) in state_dict: "encoder.module.conv1.weight".': (
+        "module-prefix-in-the-file"
+    ),
+    'Missing key(s) in state_dict: "unet.c.weight". Unexpected key(s) in state_dict: "unet._orig_mod.c.weight".': "orig-mod-prefix",
+    'Missing key(s) in state_dict: "head.3.weight". Unexpected key(s) in state_dict: "head.2.weight".': "moved-in-a-sequential",
+    'Missing key(s) in state_dict: "list.0.Conv.weight". Unexpected key(s) in state_dict: "model.0.conv.weight".': "renamed-layers",
     'Missing key(s) in state_dict: "attn.q.weight", "attn.k.weight". Unexpected key(s) in state_dict: "attn.qkv.weight".': (
         "query-key-value-in-one"
     ),
@@ -153,12 +159,36 @@ def test_what_load_state_dict_lists_is_read_list_by_list(words):
     assert symptoms.find(text)[0].address == LISTED[words]
 
 
+SIZED = [
+    ("fc1.weight", "128, 400", "128, 784", "another-model-size"),
+    ("lstm.weight_ih_l0", "512, 10", "1024, 10", "another-model-size"),
+    ("down1.conv.0.weight", "128, 64, 3, 3", "64, 32, 3, 3", "another-model-size"),
+    ("patch_embed.proj.weight", "768, 3, 16, 16", "768, 3, 32, 32", "another-model-size"),
+    ("patch_embed.proj.weight", "768, 3, 16, 16", "768, 1, 16, 16", "other-number-of-channels"),
+    ("inc.double_conv.0.weight", "64, 3, 3, 3", "64, 1, 3, 3", "other-number-of-channels"),
+    ("conv1.weight", "64, 3, 7, 7", "64, 1, 7, 7", "other-number-of-channels"),
+    ("fc.weight", "1000, 512", "10, 512", "other-number-of-classes"),
+    ("classifier.4.weight", "21, 256, 1, 1", "2, 256, 1, 1", "other-number-of-classes"),
+    ("model.embed_tokens.weight", "32000, 4096", "32001, 4096", "larger-vocabulary"),
+    ("h.0.attn.c_attn.weight", "768, 2304", "2304, 768", "transposed-weight"),
+    ("a.weight", "32000, 4096", "0", "empty-tensors"),
+    ("layers.0.q_proj.weight", "8388608, 1", "4096, 4096", "quantised-checkpoint"),
+]
+
+
+@pytest.mark.parametrize(("key", "saved", "here", "address"), SIZED)
+def test_which_numbers_of_a_shape_differ_counts(key, saved, here, address):
+    """Only the first, and it is the classes or the vocabulary; only the second, and it is the inputs or the channels."""
+    shapes = f"copying a param with shape torch.Size([{saved}]) from checkpoint, the shape in current model is torch.Size([{here}])."
+    assert symptoms.find(f"RuntimeError: Error(s) in loading state_dict for Net:\n\tsize mismatch for {key}: {shapes}")[0].address == address
+
+
 def test_no_entry_answers_to_the_text_of_another(capsys):
     """Printed, so that whoever adds an entry sees which others its words reach: `pytest -s -k text_of_another`."""
     pairs = []
     for entry in symptoms.table():
         for message in entry.messages:
-            filled = message.strip("^$∎").translate(str.maketrans({"…": " x ", "@": "fc.weight", "%": "7", "~": "net"}))
+            filled = message.strip("^$∎").translate(str.maketrans({"…": " x ", "@": "fc.weight", "%": "7", "~": "net", "#": "3"}))
             text = filled if message.startswith("^") else f"RuntimeError: {filled}"
             hits = [hit for hit in symptoms.find(text) if hit is not entry and not hit.common]
             pairs += [(entry.address, hit.address, message) for hit in hits]
