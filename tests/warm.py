@@ -56,10 +56,11 @@ def serve(place: str) -> None:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(place)
     listener.listen(64)
+    import multiprocessing.spawn  # noqa: F401
+
     import ipykernel.kernelapp  # noqa: F401
     import ipywidgets  # noqa: F401
     import matplotlib.figure  # noqa: F401
-    import multiprocessing.spawn  # noqa: F401, I001
     import torch._dynamo  # noqa: F401
 
     waiting = selectors.DefaultSelector()
