@@ -16,8 +16,8 @@ from typing import Any
 
 from torch import nn, optim
 
-from helpers.clinic.choosing import best_of
-from helpers.clinic.contents import inside, inventory
+from helpers.clinic.choosing import best_of, inside
+from helpers.clinic.contents import inventory
 from helpers.clinic.finding import Finding, Findings
 from helpers.clinic.fit import fitting
 from helpers.clinic.opening import Opened, open_up
@@ -40,7 +40,7 @@ def examine(
     Takes a path, or what `torch.load` gave. `verify` reads the checksums of a large file too; `report` hears of each piece.
     Never raises for what it is given, never runs code out of a file, and leaves model and optimizer as they are.
     """
-    opened = Opened([], path_or_contents, "checkpoint = contents")
+    opened = Opened([], path_or_contents, "import torch\n\ncheckpoint = contents")
     with warnings.catch_warnings(action="ignore"):
         try:
             if isinstance(path_or_contents, (str, os.PathLike)):

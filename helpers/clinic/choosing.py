@@ -1,15 +1,55 @@
-"""Which of the state dicts in a checkpoint is the model's: one of them, or several as the pieces of it."""
+"""The state dicts in a checkpoint, and which of them is the model's: one of them, or several as the pieces of it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from helpers.clinic.contents import Part
+from helpers.clinic.contents import Part, is_optimizer, is_state
 from helpers.compare import Pair, compare
 
+DEEPEST, MOST_PARTS = 6, 10_000
 _OF_A_DICT = re.compile(r"_?(state_?dict|state|sd|weights|params)$")
+
+
+def inside(contents: Any) -> tuple[list[Part], list[Part]]:
+    """The models' state dicts, largest first, an average behind what it is an average of; and the optimizers'."""
+    parts = list(_walk(contents, (), set()))
+    states = [part for part in parts if not is_optimizer(part.value)]
+    return sorted(states, key=lambda part: (part.averaged, -part.count)), [part for part in parts if is_optimizer(part.value)]
+
+
+def _walk(value: Any, path: tuple[str | int, ...], seen: set[int]) -> Iterator[Part]:
+    """Every state dict, from the outside in, and nothing within one; a module has its own."""
+    if isinstance(value, nn.Module) and is_state(state := value.state_dict()):
+        yield Part(path, state, f"{Part(path, {}).code}.state_dict()")
+    if id(value) in seen or len(path) > DEEPEST or len(seen) > MOST_PARTS or not isinstance(value, (Mapping, list, tuple)):
+        return
+    seen.add(id(value))
+    if isinstance(value, Mapping) and (is_optimizer(value) or is_state(value)):
+        yield Part(path, value)
+        return
+    if isinstance(value, Mapping) and (shaped := _shaped(value)):
+        code = f"{{key: torch.as_tensor(value) for key, value in {Part(path, {}).code}.items() if hasattr(value, 'shape')}}"
+        yield Part(path, shaped, code, tuple(str(key) for key in value if not isinstance(value[key], Tensor)))
+        return
+    for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+        if isinstance(key, (str, int)):
+            yield from _walk(inner, (*path, key), seen)
+
+
+def _shaped(named: Mapping) -> dict[str, Tensor]:
+    """What has a shape, as tensors, if half of it at least has one and a name with a dot; nothing if some can be none."""
+    shaped = {key: value for key, value in named.items() if hasattr(value, "shape")}
+    try:
+        found = {key: torch.as_tensor(value) for key, value in shaped.items()}
+        return found if 2 * sum("." in str(key) for key in found) >= len(named) else {}
+    except (TypeError, ValueError, RuntimeError):
+        return {}
 
 
 def best_of(states: list[Part], model: nn.Module | None) -> tuple[Part | None, list[Pair], list[Part]]:

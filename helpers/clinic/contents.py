@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from helpers.clinic.finding import Finding, explained, place_of
 from helpers.clinic.opening import Opened
 from helpers.describe import Row, describe, require_state_dict, shape_name, size_name, total_bytes
 
-DEEPEST, MOST_PARTS, MOST_SHOWN = 6, 10_000, 4
+MOST_SHOWN = 4
 LOOK_AT, LOOK_AT_ALL = 1 << 20, 8 << 20
 AVERAGED = ("ema", "averag", "shadow", "swa", "teacher")
 KINDS = (
@@ -33,11 +33,12 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Part:
-    """A state dict in a checkpoint, a model's or an optimizer's, and the keys that lead to it."""
+    """A state dict in a checkpoint, a model's or an optimizer's, and the keys that lead to it; `odd` were no tensors."""
 
     path: tuple[str | int, ...]
     value: Mapping[str, Any]
     made: str = ""
+    odd: tuple[str, ...] = ()
 
     @property
     def code(self) -> str:
@@ -65,28 +66,6 @@ class Part:
         return sum(math.prod(row.shape) for row in self.rows if row.shape is not None)
 
 
-def _walk(value: Any, path: tuple[str | int, ...], seen: set[int]) -> Iterator[Part]:
-    """Every state dict, from the outside in, and nothing within one; a module has its own."""
-    if isinstance(value, nn.Module) and is_state(state := value.state_dict()):
-        yield Part(path, state, f"{Part(path, {}).code}.state_dict()")
-    if id(value) in seen or len(path) > DEEPEST or len(seen) > MOST_PARTS or not isinstance(value, (Mapping, list, tuple)):
-        return
-    seen.add(id(value))
-    if isinstance(value, Mapping) and (is_optimizer(value) or is_state(value)):
-        yield Part(path, value)
-        return
-    for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
-        if isinstance(key, (str, int)):
-            yield from _walk(inner, (*path, key), seen)
-
-
-def _nearly(contents: Any) -> list[str]:
-    """The keys that keep a mapping from being a state dict, if half of its values have a shape and names with a dot."""
-    named = contents if isinstance(contents, Mapping) else {}
-    shaped = [key for key, value in named.items() if hasattr(value, "shape") and "." in str(key)]
-    return [key for key, value in named.items() if not isinstance(value, Tensor)] if 2 * len(shaped) >= len(named) > 0 else []
-
-
 def is_optimizer(value: Mapping) -> bool:
     """Whether it has an optimizer's two entries."""
     return {"state", "param_groups"} <= set(value)
@@ -101,24 +80,12 @@ def is_state(value: Mapping) -> bool:
     return any(isinstance(entry, Tensor) and entry.dtype != torch.uint8 for entry in value.values())
 
 
-def inside(contents: Any) -> tuple[list[Part], list[Part]]:
-    """The models' state dicts, largest first, an average behind what it is an average of; and the optimizers'."""
-    parts = list(_walk(contents, (), set()))
-    states = [part for part in parts if not is_optimizer(part.value)]
-    return sorted(states, key=lambda part: (part.averaged, -part.count)), [part for part in parts if is_optimizer(part.value)]
-
-
 def inventory(opened: Opened, states: list[Part], saved: list[Part], chosen: Part | None) -> list[Finding]:
     """What is in it, in order: numbers, state dicts, averages, optimizers, devices, and what is odd about the chosen one."""
     optimizers = [_optimizer(part) for part in saved]
     found = [*_numbers(opened.contents), *(_state(part, opened) for part in states)]
     if chosen is None:
         came = ", ".join(map(str, list(opened.contents)[:8])) if isinstance(opened.contents, Mapping) else ""
-        if odd := _nearly(opened.contents):
-            what = f"It would be a state dict, but {counted(len(odd), 'value')} of it, such as {odd[0]!r}, are no tensors."
-            code = f"{opened.head}\nimport torch\n\nstate = {{\n    key: torch.as_tensor(value)\n"
-            code += "    for key, value in checkpoint.items()\n    if hasattr(value, 'shape')\n}"
-            return [*found, explained(what, "The lines below drop what has no shape.", "not-a-tensor", code), *optimizers]
         what = f"There is no state dict of a model in it. It is a {type(opened.contents).__name__}{f' of {came}' * bool(came)}."
         return [*found, Finding(what, "A state dict has names of tensors.", level="look" if saved else "bad"), *optimizers]
     if averages := [part.name for part in states if part.averaged]:
@@ -136,6 +103,12 @@ def inventory(opened: Opened, states: list[Part], saved: list[Part], chosen: Par
 
 
 def _state(part: Part, opened: Opened) -> Finding:
+    if part.odd:
+        odd = f"{counted(len(part.odd), 'value')} of it, such as {part.odd[0]!r}, are no tensors"
+        why = "The line below makes tensors of what has a shape, and drops the rest."
+        head = opened.head if "import torch\n" in opened.head else f"import torch\n{opened.head}"
+        code = f"{head}\nstate = {part.code}"
+        return explained(f"{part.name} would be a state dict, but {odd}.", why, "not-a-tensor", code, level="look")
     dtypes = Counter(row.dtype for row in part.rows)
     named = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common(MOST_SHOWN))
     what = f"{part.name} is a state dict: {len(part.rows)} keys, {part.count:,} numbers, {size_name(total_bytes(part.rows))}."

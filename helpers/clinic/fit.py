@@ -46,6 +46,11 @@ def fitting(part: Part, model: nn.Module, pairs: list[Pair], equal: list[Part], 
     if not ill.cures and not any(pair.relation == "same" or pair.word == "shape" for pair in plain):
         why = "No key and no shape of the one explains the other: it is of another model, or all names in it are others."
         address = "quantised-checkpoint" if any(key.endswith("_packed_params") for key in part.value) else "renamed-layers"
+        if any(key.endswith("flat_param") for key in part.value):
+            why, address = (
+                "FSDP laid whole layers into one tensor: save its full state dict where it was trained.",
+                "empty-tensors",
+            )
         return [explained("Nothing of it fits the model.", why, address, sure="likely")]
     if coded := [pair.key for pair in plain if pair.relation == "same" and _is_coded(moved[pair.key], own[pair.key])]:
         why = "They are codes of a quantised model: as weights they would load, and be wrong."
@@ -58,7 +63,7 @@ def fitting(part: Part, model: nn.Module, pairs: list[Pair], equal: list[Part], 
         what = f"{', '.join(other.name for other in equal)} would fit as well as {part.name}."
         found.append(Finding(what, "The lines below take the first: say which you want.", sure="cannot be told", level="look"))
     assign = ", assign=True" * any(isinstance(value, Tensor) and value.is_meta for value in own.values())
-    head = "import torch\n" * ("torch." in "".join(ill.cures) and "import torch\n" not in head) + head
+    head = "import torch\n" * ("torch." in "".join([part.code, *ill.cures]) and "import torch\n" not in head) + head
     start = f"dict({part.code})" if ill.cures and not renames else part.code
     lines = [f"{head}\nstate = {start}", *renames, *ill.cures, *(load := _load(plain, ill.cures, assign))]
     if not matched(plain) and not ill.cures:
@@ -98,6 +103,7 @@ def _change(pairs: list[Pair]) -> tuple[list[str], Change, str]:
     while len(ours) > 1 and len(theirs) > 1 and ours[-1] == theirs[-1]:
         ours.pop(), theirs.pop()
     start, fresh = ".".join(ours) + ".", ".".join(theirs) + "."
+    place = next((place_of(address) for prefix, address in _PREFIXES.items() if start == fresh + prefix), place)
     choices.append((f"key.replace({start!r}, {fresh!r}, 1)", lambda name: name.replace(start, fresh, 1)))
     for words, change in choices:
         if all(change(name) == wanted for name, wanted in new.items()):
@@ -144,7 +150,7 @@ def _ailments(state: dict[str, Any], model: nn.Module, own: Mapping[str, Any], p
     cure += "    rows[: len(state[key])] = state[key]\n    state[key] = rows"
     ill.add("A table that grew, such as a vocabulary", grown, why, "larger-vocabulary", cure, "likely")
     shrunk = [key for key in tables if key not in grown]
-    why = f"Build the model with {shapes[shrunk[0]][0][0]} rows, as the file has." if shrunk else ""
+    why = "".join(f"Build the model with {shapes[key][0][0]} rows, as the file has." for key in shrunk[:1])
     ill.add("A table larger than the model's, such as a vocabulary", shrunk, why, "larger-vocabulary", sure="likely")
     _resized([key for key in shapes if key not in turned + tables], shapes, ill)
     _absent(state, own, pairs, ill)
@@ -182,7 +188,7 @@ def _resized(keys: list[str], shapes: dict[str, Any], ill: Ailments) -> None:
         what, why, address = "Positions of another length", "Interpolate them, or begin anew.", "positional-embedding"
     elif rows_alone and len({key.rpartition(".")[0] for key in keys}) == 1:
         what, address = "A new head", "other-number-of-classes"
-        why = "Another number of classes: it keeps its first numbers, and is trained."
+        why = f"Another number of classes: to predict, build the model with {shapes[keys[0]][0][0]}; or train this one's."
     ill.add(what, keys, why, address, sure="likely")
 
 
@@ -200,28 +206,24 @@ def _absent(state: dict[str, Any], own: Mapping[str, Any], pairs: list[Pair], il
     twins = {key: other for key in missing for other in filled if same_storage(own[key], own[other])}
     cure = "\n".join(f"state[{key!r}] = state[{other!r}]" for key, other in twins.items())
     ill.add("Missing because tied", twins, "The file keeps one name of two.", "tied-weights", cure)
-    norms = {key: old for key in missing if (old := _old_norm(key)) in state}
-    cure = "\n".join(f"state[{key!r}] = state.pop({old!r})" for key, old in norms.items())
-    ill.add("Weight norm under its old names", norms.values(), "The lines below rename them.", "weight-norm", cure)
-    missing = [key for key in missing if key not in twins and key not in norms]
-    extra = [key for key in extra if key not in norms.values()]
+    missing = [key for key in missing if key not in twins]
     ours = _numbered(state)
     for place, there in _numbered(own).items():
         here = ours.get(place, set())
-        odd = tuple(f"{place}.{k}." for k in here ^ there) if len(here) != len(there) and here & there else ()
+        odd = tuple(f"{place}.{k}.".lstrip(".") for k in here ^ there) if len(here) != len(there) and here & there else ()
         layers = [key for key in missing + extra if key.startswith(odd)]
         why = f"The file has {len(here)}, the model {len(there)}. Build the model with {len(here)}."
-        ill.add(f"Another number of layers in {place}", layers, why, "missing-only")
+        ill.add(f"Another number of layers in {place or 'the model'}", layers, why, "missing-only")
         missing, extra = ([key for key in keys if key not in layers] for keys in (missing, extra))
     address = "num-batches-tracked" if all(key.endswith("num_batches_tracked") for key in missing) else "missing-only"
     why = "The file has nothing for them: they keep the numbers that the model was made with."
     ill.add("Missing in the file", missing, why, address)
+    biases = [key for key in extra if key.endswith("bias") and f"{key.removesuffix('bias')}weight" in own]
+    why = "The saved layers had them, and without them the outputs are others: build these layers with bias=True."
+    ill.add("Biases that the model's layers have not", biases, why, "unexpected-only")
+    extra = [key for key in extra if key not in biases]
     address = "position-ids" if all(key.endswith("position_ids") for key in extra) else "unexpected-only"
     ill.add("Unexpected in the file", extra, "The model has no place for them; they are left out.", address)
-
-
-def _old_norm(key: str) -> str:
-    return re.sub(r"parametrizations\.(\w+)\.original([01])$", lambda found: f"{found[1]}_{'gv'[int(found[2])]}", key)
 
 
 def _numbered(keys: Iterable[str]) -> dict[str, set[int]]:
@@ -229,7 +231,7 @@ def _numbered(keys: Iterable[str]) -> dict[str, set[int]]:
     for key in keys:
         names = key.split(".")
         for k, name in enumerate(names[:-1]):
-            if k and name.isdecimal() and len(name) < 9:
+            if name.isdecimal() and len(name) < 9:
                 found[".".join(names[:k])].add(int(name))
     return found
 

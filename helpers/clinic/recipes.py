@@ -36,7 +36,8 @@ def recipes(missing: Iterable[str], extra: Iterable[str], state: Mapping[str, An
     """What makes missing keys of unexpected ones, if the shapes agree; each kind once, with all its keys."""
     found: dict[str, list[Recipe]] = {}
     lacking, left = dict.fromkeys(missing).keys(), dict.fromkeys(extra).keys()
-    for one in [*_applied(lacking, left, state, own), *_attention(lacking, left, state, own)]:
+    kinds = (_applied, _attention, _renamed, _without)
+    for one in [one for kind in kinds for one in kind(lacking, left, state, own)]:
         found.setdefault(one.what, []).append(one)
     return [
         replace(
@@ -73,6 +74,25 @@ def _applied(missing: Names[str], extra: Names[str], state: Mapping[str, Any], o
                 code = f"w, u, v = map(state.pop, {parts!r})\nstate[{key!r}] = w / (u @ w.flatten(1) @ v)"
                 why = "The weight is divided by its largest singular value."
                 yield Recipe("Under spectral norm", why, "weight-norm", [key], parts, code)
+
+
+def _renamed(missing: Names[str], extra: Names[str], state: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Recipe]:
+    for key in missing:
+        old = re.sub(r"parametrizations\.(\w+)\.original([01])$", lambda found: f"{found[1]}_{'gv'[int(found[2])]}", key)
+        if old != key and old in extra:
+            code, why = f"state[{key!r}] = state.pop({old!r})", "The lines below rename them."
+            yield Recipe("Weight norm, in the model under its new names", why, "weight-norm", [key], [old], code)
+
+
+def _without(missing: Names[str], extra: Names[str], state: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Recipe]:
+    """Biases of layers that were saved without one, as all of their kind in the file: zeros are the same function."""
+    weights = {key: f"{key.removesuffix('bias')}weight" for key in [*own, *state] if key.endswith("bias")}
+    biased = {state[weight].dim() for key, weight in weights.items() if key in state and weight in state}
+    for key, weight in weights.items():
+        if key in missing and weight in own and weight in state and state[weight].dim() not in biased:
+            code = f"state[{key!r}] = state[{weight!r}].new_zeros({[*own[key].shape]})"
+            why = "The saved layers had none. Zeros give the outputs of the saved model; so does bias=False."
+            yield Recipe("Biases that the file has not", why, "missing-only", [key], [], code)
 
 
 def _either(what: str, why: str, address: str, key: str, parts: list[str], code: str, back: str, own: Mapping) -> Recipe:

@@ -178,7 +178,7 @@ def rest(state, *without):
 def test_a_new_head(prefix):
     old = Head(2).state_dict()
     found = loads(prefixed(old, prefix), Head(7), rest(old, "head"))
-    assert "A new head: head.weight, head.bias" in words(found) and "is trained" in words(found)
+    assert "A new head: head.weight, head.bias" in words(found) and "to predict, build the model with 2" in words(found)
 
 
 def test_a_grown_vocabulary():
@@ -264,7 +264,7 @@ def test_the_cases_of_lesson_06(name):
     pasted(found, contents=state, model=model)
     loaded = [value for key, value in model.state_dict().items() if not key.startswith("2.") or name != "a new head"]
     assert all(any(torch.equal(value, old) for old in state.values()) for value in loaded)
-    assert name != "weight norm, old names" or "Weight norm under its old names: weight_g, weight_v" in words(found)
+    assert name != "weight norm, old names" or "Weight norm, in the model under its new names: " in words(found)
 
 
 def test_what_is_ambiguous_gets_no_code():
@@ -586,8 +586,34 @@ def test_what_would_be_a_state_dict_but_for_some_values():
         {key: value.numpy() for key, value in model.state_dict().items()},
     ):
         found = examine(contents, fresh)
-        assert found[-1].level == "bad" and "no tensors" in words(found)
-        loads(pasted(found, contents=contents)["state"], fresh, model.state_dict())
+        assert found[-1].level == "ok" and "no tensors" in words(found)
+        loads(pasted(found, contents=contents, model=fresh)["state"], fresh, model.state_dict())
+    nested = {"model": {key: value.numpy() for key, value in model.state_dict().items()}, "epoch": 3}
+    assert set(pasted(examine(nested), contents=nested)["state"]) == set(model.state_dict())
+
+
+def test_biases_that_one_side_lacks():
+    with_bias, without = (nn.Sequential(nn.Linear(4, 4, bias=bias), nn.BatchNorm1d(4)).eval() for bias in (True, False))
+    found = examine(without.state_dict(), with_bias)
+    assert "Biases that the file has not: 0.bias" in words(found)
+    pasted(found, contents=without.state_dict(), model=with_bias)
+    x = torch.randn(3, 4)
+    assert torch.equal(with_bias(x), without(x))
+    found = examine(with_bias.state_dict(), without)
+    assert "Biases that the model's layers have not: 0.bias" in words(found) and "bias=True" in words(found)
+
+
+def test_what_is_deeper_or_has_another_head_or_was_wrapped_in_part():
+    deep, shallow = (nn.Sequential(*(nn.Linear(4, 4) for _ in range(layers))) for layers in (6, 3))
+    assert "Another number of layers in the model: 3.weight" in words(examine(deep.state_dict(), shallow))
+    head = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 5)).state_dict()
+    assert "build the model with 5" in words(examine(head, nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1000))))
+    model = nn.ModuleDict({"encoder": shallow, "head": nn.Linear(4, 2)})
+    for prefix, address in (("module.", "module."), ("_orig_mod.", "_orig_mod")):
+        found = examine({key.replace("encoder.", f"encoder.{prefix}"): v for key, v in model.state_dict().items()}, model)
+        assert any(address in one.place for one in found) and "It fits: all" in found[-1].what
+    flat = {"_fsdp_wrapped_module.flat_param": torch.randn(18)}
+    assert "full state dict" in words(examine(flat, model))
 
 
 def test_a_model_on_meta_is_filled_by_assignment():
