@@ -30,17 +30,34 @@ NAMES = """cell => [...cell.querySelectorAll('.jp-OutputArea-output :is(.noUi-ha
     .filter(e => !e.closest('.widget-play') && e.textContent.trim() !== 'Play').map(NAME_OF)""".replace("NAME_OF", NAME_OF)
 
 
-def serious(page: Page, where: str = "body", rules: list[str] | None = None) -> dict[str, str]:
-    """What axe-core calls serious or critical below the selector: rule → the elements that break it; all rules, or some."""
+LOOKS = """where => {
+    const seen = new Map(), under = new Map();
+    const ground = e => { if (!e) return ''; if (!under.has(e)) { const style = getComputedStyle(e);
+        under.set(e, [ground(e.parentElement), style.backgroundColor, style.backgroundImage, style.opacity].join()); }
+        return under.get(e); };
+    for (const e of document.querySelectorAll(where.split(',').map(w => `${w}, ${w} *`).join()))
+        if (!e.closest('svg') && e.checkVisibility() && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) {
+            const {color, fontSize, fontWeight} = getComputedStyle(e), look = [color, fontSize, fontWeight, ground(e)].join();
+            if (!seen.has(look)) seen.set(look, e); }
+    return [...seen.values()]; }"""
+AXE = """async ([where, all]) => {
+    const brief = {preload: false, resultTypes: ['violations']}, looks = (LOOKS)(where);
+    const seen = looks.length ? await axe.run({include: looks}, {...brief, runOnly: ['color-contrast']}) : {violations: []};
+    if (!all) return seen.violations;
+    const others = {...brief, rules: {'color-contrast': {enabled: false}}};
+    const more = await axe.run({include: where, exclude: ['svg *']}, others);
+    return [...seen.violations, ...more.violations]; }""".replace("LOOKS", LOOKS)
+
+
+def serious(page: Page, where: str = "body", rules: bool = True) -> dict[str, str]:
+    """What axe-core calls serious or critical below the selector: rule → the elements that break it.
+
+    Its rule of contrast is asked once for each look of a text: colours, size, weight, what lies under it. Others if `rules`.
+    """
     page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
-    found = page.evaluate(
-        "([where, rules]) => axe.run({include: where, exclude: ['svg *']},"
-        "{preload: false, resultTypes: ['violations'], ...(rules && {runOnly: rules})})",
-        [where, rules],
-    )["violations"]
     return {
         rule["id"]: " ".join(node["html"] for node in rule["nodes"])
-        for rule in found
+        for rule in page.evaluate(AXE, [where, rules])
         if rule["impact"] in ("serious", "critical")
     }
 
