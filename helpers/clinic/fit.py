@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,20 +12,14 @@ from torch import Tensor, nn
 
 from helpers.clinic.choosing import matched
 from helpers.clinic.contents import Part
-from helpers.clinic.finding import Finding, explained, place_of
+from helpers.clinic.finding import Finding, explained
 from helpers.clinic.recipes import recipes
+from helpers.clinic.renaming import renaming
 from helpers.compare import Pair, compare, same_storage
 
-Change = Callable[[str], str]
 MOST_SHOWN = 4
 _POSITIONS = re.compile(r"(^|[._])(pos|position|positional|wpe)")
 _OF_GPT2 = ("c_attn", "c_fc", "c_proj")
-_PREFIXES = {
-    "module.": "module-prefix-in-the-file",
-    "_orig_mod.": "orig-mod-prefix",
-    "_orig_mod.module.": "two-wrappers",
-    "module._orig_mod.": "two-wrappers",
-}
 
 
 def fitting(part: Part, model: nn.Module, pairs: list[Pair], equal: list[Part], head: str) -> list[Finding]:
@@ -39,19 +33,12 @@ def fitting(part: Part, model: nn.Module, pairs: list[Pair], equal: list[Part], 
         what = f"{len(unclear)} keys are ambiguous, such as {unclear[0].key!r}: {' or '.join(unclear[0].candidates[:3])}."
         why = "More than one mapping explains them equally, and a guess would load, wrong. Its old code alone tells which."
         return [explained(what, why, "renamed-layers", sure="cannot be told")]
-    renames, change, place = _change(pairs)
+    renames, change, place = renaming(pairs)
     moved = {change(key): value for key, value in part.value.items()}
     plain = compare(moved, own, values=False)
     ill = _ailments(moved, model, own, plain)
     if not ill.cures and not any(pair.relation == "same" or pair.word == "shape" for pair in plain):
-        why = "No key and no shape of the one explains the other: it is of another model, or all names in it are others."
-        address = "quantised-checkpoint" if any(key.endswith("_packed_params") for key in part.value) else "renamed-layers"
-        if any(key.endswith("flat_param") for key in part.value):
-            why, address = (
-                "FSDP laid whole layers into one tensor: save its full state dict where it was trained.",
-                "empty-tensors",
-            )
-        return [explained("Nothing of it fits the model.", why, address, sure="likely")]
+        return [_of_another_model(part)]
     if coded := [pair.key for pair in plain if pair.relation == "same" and _is_coded(moved[pair.key], own[pair.key])]:
         why = "They are codes of a quantised model: as weights they would load, and be wrong."
         return [explained(f"Integers stand where the model has floats, such as at {coded[0]!r}.", why, "quantised-checkpoint")]
@@ -75,45 +62,19 @@ def fitting(part: Part, model: nn.Module, pairs: list[Pair], equal: list[Part], 
     return [*found, *ill.findings, last]
 
 
+def _of_another_model(part: Part) -> Finding:
+    why = "No key and no shape of the one explains the other: it is of another model, or all names in it are others."
+    address = "quantised-checkpoint" if any(key.endswith("_packed_params") for key in part.value) else "renamed-layers"
+    if any(key.endswith("flat_param") for key in part.value):
+        why, address = "FSDP laid whole layers into one tensor: save its full state dict where it was trained.", "empty-tensors"
+    return explained("Nothing of it fits the model.", why, address, sure="likely")
+
+
 def _in_words(plain: list[Pair], load: list[str]) -> str:
     fits, count = matched(plain), len(plain)
     how = "in part" if load[1:] or "strict=False" in load[0] else "by these lines"
     part = f"It fits {how}: {fits} of {count} keys as they are."
     return f"It fits: all {fits} keys have their place." if fits == count else part
-
-
-def _change(pairs: list[Pair]) -> tuple[list[str], Change, str]:
-    """The lines that rename, the same as a function, and the entry that explains it: the shortest that is right."""
-    paired = [pair for pair in pairs if pair.relation not in ("missing", "unexpected")]
-    new = {(*pair.candidates, pair.source_key or pair.key)[0]: pair.key for pair in paired}
-    old, key = next(((old, key) for old, key in new.items() if old != key), ("", ""))
-    if not old:
-        return [], lambda key: key, ""
-    place, choices = place_of("renamed-layers"), []
-    if old.endswith(key):
-        prefix = old.removesuffix(key)
-        averaged = prefix == "module." and any(pair.key == "n_averaged" for pair in pairs)
-        place = place_of("averaged-model" if averaged else _PREFIXES.get(prefix, "other-wrapper-prefix"))
-        choices.append((f"key.removeprefix({prefix!r})", lambda name: name.removeprefix(prefix)))
-    if key.endswith(old):
-        before = key.removesuffix(old)
-        place = place_of("module-prefix-in-the-model" if before == "module." else "other-wrapper-prefix")
-        choices.append((f"{before!r} + key", lambda name: before + name))
-    ours, theirs = old.split("."), key.split(".")
-    while len(ours) > 1 and len(theirs) > 1 and ours[-1] == theirs[-1]:
-        ours.pop(), theirs.pop()
-    start, fresh = ".".join(ours) + ".", ".".join(theirs) + "."
-    place = next((place_of(address) for prefix, address in _PREFIXES.items() if start == fresh + prefix), place)
-    choices.append((f"key.replace({start!r}, {fresh!r}, 1)", lambda name: name.replace(start, fresh, 1)))
-    for words, change in choices:
-        if all(change(name) == wanted for name, wanted in new.items()):
-            return [f"state = {{{words}: value for key, value in state.items()}}"], change, place
-    listed = {name: wanted for name, wanted in new.items() if name != wanted}
-    if all(name.split(".")[-2:-1] and name.split(".")[-2].isdecimal() for name in listed):
-        place = place_of("moved-in-a-sequential")
-    lines = [f"names = {listed!r}", "state = {names.get(key, key): value for key, value in state.items()}"]
-    free = set(new.values())
-    return lines, lambda name: listed.get(name, name if name in new or name not in free else f"{name} (old)"), place
 
 
 @dataclass
