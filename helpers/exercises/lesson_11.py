@@ -154,10 +154,8 @@ def _one_file(answer: Any) -> str | None:
         with tempfile.TemporaryDirectory() as name, warnings.catch_warnings(action="ignore"):
             folder, path = Path(name) / "folder", Path(name) / "model.pth"
             wanted, before = folders.write(folder, seed, 3 + seed, "model"), ranks.files(folder)
-            try:
-                answer(folder, path)
-            except (Exception, dcp.CheckpointException) as error:
-                return f"Your answer failed when it was tried: {reason(error)}"
+            if found := folders.failure(partial(answer, folder, path)):
+                return found
             if ranks.files(folder) != before:
                 return "Your function changed the folder."
             if found := folders.not_loadable(path, wanted, folders.net(9, 3 + seed)):

@@ -12,27 +12,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SEED = 7
+SEED, CPU = 7, torch.device("cpu")
 
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """Random numbers, grad mode, default dtype and folder are the check's own, and the notebook's again after it."""
+    """Random numbers, grad mode, default dtype and device, and folder are the check's own, the notebook's again after it."""
     numpy = sys.modules.get("numpy")
     python, arrays = random.getstate(), numpy and numpy.random.get_state()
-    dtype, folder = torch.get_default_dtype(), os.getcwd()
+    dtype, device, folder = torch.get_default_dtype(), torch.get_default_device(), os.getcwd()
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.set_default_dtype(torch.float32)
+            _default(CPU)
             torch.manual_seed(SEED)
             random.seed(SEED)
             yield
     finally:
         os.chdir(folder)
         torch.set_default_dtype(dtype)
+        _default(device)
         random.setstate(python)
         if numpy:
             numpy.random.set_state(arrays)
+
+
+def _default(device: torch.device) -> None:
+    torch.set_default_device(None if device == CPU else device)
 
 
 def unlike(answer: Any, wanted: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
+import time
 
 import torch
 import torch.distributed.checkpoint as dcp
@@ -94,6 +96,13 @@ def save_if_absent(state, path, rank, wait):
     if rank == 0 and not path.exists():
         torch.save(state, path)
     wait()
+
+
+def save_by_polling(state, path, rank, wait):
+    if rank == 0:
+        torch.save(state, path)
+    while not path.exists():
+        time.sleep(0.01)
 
 
 def read(folder):
@@ -235,6 +244,24 @@ def nothing_written(folder, path):
     dcp_to_torch_save(folder, path.with_suffix(".pt"))
 
 
+def over_its_own_map(folder, path):
+    dcp_to_torch_save(folder, path)
+    torch.save(torch.load(path, mmap=True, weights_only=True)["model"], path)
+
+
+def one_file_by_its_map(folder, path):
+    whole = path.with_suffix(".whole")
+    dcp_to_torch_save(folder, whole)
+    torch.save(torch.load(whole, mmap=True, weights_only=True)["model"], path)
+    whole.unlink()
+
+
+def one_file_without_no_dist(folder, path):
+    state = empty(folder)
+    dcp.load(state, checkpoint_id=folder)
+    torch.save({key.removeprefix("model."): tensor for key, tensor in state.items()}, path)
+
+
 def keep_best(loss, best, state, path, rank, mean, wait):
     loss = mean(loss)
     if loss < best:
@@ -353,6 +380,7 @@ CASES = [
             (save_of_rank_1, "Rank 1 writes too"),
             (save_of_another_name, "After save 1 the file at the path is not rank 0's state"),
             (save_if_absent, "After save 2 the file at the path is not rank 0's state"),
+            (save_by_polling, "In save 1: rank 2 neither ends nor meets the others"),
             (lambda state: None, "In save 1 it fails: TypeError"),
         ],
     ),
@@ -372,7 +400,15 @@ CASES = [
     ),
     Case(
         lesson_11.one_file,
-        [one_file, one_file_by_metadata, one_file_nested, one_file_beside, one_file_with_prefix_cut],
+        [
+            one_file,
+            one_file_by_metadata,
+            one_file_nested,
+            one_file_beside,
+            one_file_with_prefix_cut,
+            one_file_by_its_map,
+            one_file_without_no_dist,
+        ],
         [
             ("model.pth", "You gave str; wanted a function"),
             (whole_file, "load_state_dict does not take what the file holds"),
@@ -381,6 +417,8 @@ CASES = [
             (file_in_the_folder, "Your function changed the folder"),
             (first_shard, "load_state_dict does not take what the file holds: TypeError"),
             (parameters_only, "1.num_batches_tracked has other numbers"),
+            (over_its_own_map, "it writes over a file that it has mapped"),
+            (lambda folder, path: sys.exit(1), "SystemExit"),
             (nothing_written, "After your function there is no file at the path"),
             (
                 lambda folder, path: dcp.load({"a": torch.ones(1)}, checkpoint_id=folder, no_dist=True),

@@ -53,7 +53,7 @@ def test_every_exercise_has_one_table():
 
 def around():
     own = [torch.get_rng_state().tolist(), random.getstate(), numpy.random.get_state()[1].tolist(), Path.cwd()]
-    return [*own, torch.is_grad_enabled(), torch.get_default_dtype(), torch.save, torch.load]
+    return [*own, torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_default_device(), torch.save, torch.load]
 
 
 @pytest.mark.parametrize("case", EACH)
@@ -80,15 +80,19 @@ def test_a_check_has_defaults_of_its_own_and_gives_the_notebook_back_its_own(mon
     dtype = torch.get_default_dtype()
     try:
         torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
         with torch.no_grad():
             before = around()
             with pytest.raises(ValueError), apart():
                 assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
-                torch.rand(1), random.random(), numpy.random.random(), torch.set_grad_enabled(False), os.chdir("..")
+                assert torch.rand(1).device.type == "cpu"
+                torch.set_default_device("meta")
+                random.random(), numpy.random.random(), torch.set_grad_enabled(False), os.chdir("..")
                 raise ValueError
             assert around() == before
     finally:
         torch.set_default_dtype(dtype)
+        torch.set_default_device(None)
 
 
 @pytest.mark.parametrize("exercise", values(Exercise))
