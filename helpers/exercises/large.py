@@ -17,6 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from helpers.exercises.states import difference
+
 STATUS = Path("/proc/self/status")
 SECONDS = 60
 INDEX = "model.safetensors.index.json"
@@ -68,9 +70,10 @@ def _memory(line: str) -> int:
 
 def listed(folder: Path) -> Iterator[tuple[Path, dict[str, tuple[tuple[int, ...], int]]]]:
     """Checkpoints, and shape and bytes of each tensor in them; the last has 64 MB."""
+    kinds = {"count": torch.tensor(3), "flags": torch.zeros(9, dtype=torch.bool), "none": torch.zeros(0, 4)}
     for name, state in (
         ("small.pth", {"a": torch.zeros(3, 5), "b.c": torch.zeros(7, dtype=torch.float16)}),
-        ("kinds.pth", {"count": torch.tensor(3), "flags": torch.zeros(9, dtype=torch.bool), "none": torch.zeros(0, 4)}),
+        ("kinds.pth", {**kinds, "rows": torch.ones(9, 4)[:2]}),
         ("large.pth", {f"{k}.weight": torch.ones(1000, 2000) for k in range(8)}),
     ):
         torch.save(state, folder / name)
@@ -94,6 +97,42 @@ def sharded(folder: Path, state: State, count: int) -> None:
     (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": {key: where[key] for key in keys}}), encoding="utf-8")
 
 
+def not_the_model(given: nn.Module, state: State) -> str | None:
+    """What of a model is not as it should be, filled with the state."""
+    if torch.get_default_device().type == "meta":
+        return "After your function new tensors are on meta: set_default_device has no end, as with torch.device('meta') has."
+    if any(tensor.is_meta for tensor in given.state_dict().values()):
+        return "Parameters of the model are still on meta: without assign=True nothing gets into them."
+    if key := difference(state, dict(given.state_dict())):
+        return f"{key} of the model is not what the shards have."
+    if odd := [name for name, parameter in given.named_parameters() if not parameter.requires_grad]:
+        return f"{odd[0]} cannot be trained any more: its requires_grad is False."
+    return None
+
+
+def badly_filled(answer: Callable[..., nn.Module], folder: Path) -> str | None:
+    """What goes wrong where a shard of an older save lies beside the others, or where one key lies in no shard."""
+
+    def small() -> nn.Module:
+        return build(2, 3)
+
+    (folder / "stale").mkdir()
+    state = dict(small().state_dict())
+    sharded(folder / "stale", state, 2)
+    for name in ("model-00000-of-00001.safetensors", "model-00009-of-00009.safetensors"):
+        save_file({"1.weight": torch.ones(3, 3)}, folder / "stale" / name)
+    given = answer(small, folder / "stale")
+    if difference(state["1.weight"], given.state_dict()["1.weight"], "it") is not None:
+        return "1.weight is that of an older shard, which lies in the folder too: the index does not name it."
+    (folder / "lacking").mkdir()
+    sharded(folder / "lacking", {key: value for key, value in state.items() if key != "1.bias"}, 2)
+    try:
+        answer(small, folder / "lacking")
+    except Exception:
+        return None
+    return "Where no shard has 1.bias, your function raises nothing, and the model is not whole."
+
+
 def states() -> Iterator[tuple[str, State, int]]:
     """States to be split, each with the most bytes that a shard may have."""
     yield "Six equal tensors, two a shard", {f"{k}.weight": torch.randn(10, 10) for k in range(6)}, 800
@@ -104,6 +143,7 @@ def states() -> Iterator[tuple[str, State, int]]:
         "head": torch.randn(12, 10).half(),
     }
     yield "Tensors of several sizes", mixed, 1300
+    yield "Tensors of float64", {f"{k}": torch.randn(20, dtype=torch.float64) for k in range(4)}, 200
     yield "A tensor larger than a shard", {"small": torch.randn(4), "large": torch.randn(100), "last": torch.randn(4)}, 100
     yield "All in one shard", {"a": torch.randn(3), "b": torch.randn(3)}, 10**6
 
@@ -137,6 +177,8 @@ def badly_split(folder: Path, state: State, most: int) -> str | None:
 def stranger(path: Path, width: int = 4000) -> State:
     """Writes a file with layers whose names begin alike; of width 4000 it has 64 MB, nearly all in the last."""
     state = {f"encoder.{k}.{name}": torch.randn(4, 4) for k in (1, 10, 11) for name in ("weight", "bias")}
-    state |= {"encoder.1.norm.weight": torch.randn(4), "head.weight": torch.ones(width, width)}
+    state |= {"encoder.1.norm.weight": torch.randn(4), "encoder.1.norm.count": torch.tensor(3)}
+    others = ("decoder.encoder.1.scale", "encoder.1.encoder.1.scale", "encoder-1.scale")
+    state |= {key: torch.randn(4) for key in others} | {"head.weight": torch.ones(width, width)}
     save_file(state, path)
     return state

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from helpers.exercises import large
-from helpers.exercises.states import difference
+from helpers.exercises.states import difference, runs_code
 from helpers.exercises.trial import apart, unlike
 from helpers.quiz import Choice, Exercise, Prediction
 
@@ -76,8 +76,12 @@ def _listing(answer: Any) -> str | None:
             if not isinstance(given, Mapping) or set(given) != set(wanted):
                 return f"Of {path.name} it gives {str(given)[:60]}; wanted a dict with the keys {', '.join(wanted)}."
             for key, row in wanted.items():
+                if not isinstance(given[key], (tuple, list)) or len(given[key]) != 2:
+                    return f"{key} of {path.name} gives {str(given[key])[:40]}; wanted a pair: shape as a tuple, and bytes."
                 if tuple(given[key]) != row:
                     return f"{key} of {path.name} gives {given[key]}; wanted {row}: shape as a tuple, and bytes."
+        if runs_code(answer, Path(name)):
+            return "hostile.pth was run, though it was only to be listed. Load with weights_only=True."
         used = large.taken(lambda: answer(path), lambda: answer(path.with_name("small.pth")))
         if used is not None and used > 20 * 10**6:
             return f"It took more than 20 MB of memory to list {path.name}: names and shapes need no numbers."
@@ -97,14 +101,14 @@ def _fill(answer: Any) -> str | None:
         given = answer(large.build, folder)
         if not isinstance(given, nn.Module):
             return f"It gives {type(given).__name__}; wanted the model."
-        if any(tensor.is_meta for tensor in given.state_dict().values()):
-            return "Parameters of the model are still on meta: without assign=True nothing gets into them."
-        if key := difference(state, dict(given.state_dict())):
-            return f"{key} of the model is not what the shards have."
+        if found := large.not_the_model(given, state):
+            return found
         del given
         (folder / "few").mkdir()
         few = partial(large.build, 2)
         large.sharded(folder / "few", dict(few().state_dict()), 2)
+        if found := large.badly_filled(answer, folder):
+            return found
         used = large.taken(lambda: _use(answer(large.build, folder)), lambda: _use(answer(few, folder / "few")))
         if used is not None and used > 1.3 * weights:
             return "The peak was far more than 1.1 × the weights. What lies there twice, and when?"
@@ -144,6 +148,8 @@ def _layer(answer: Any) -> str | None:
             if not isinstance(given, Mapping) or set(given) != set(wanted):
                 keys = ", ".join(given) if isinstance(given, Mapping) else type(given).__name__
                 return f"Of {layer} it gives {keys[:80] or 'nothing'}; wanted {', '.join(wanted)}."
+            if odd := [key for key in wanted if not isinstance(given[key], Tensor)]:
+                return f"{odd[0]} of {layer} is {type(given[odd[0]]).__name__}; wanted tensors of torch: safe_open(path, 'pt')."
             if key := difference(wanted, dict(given)):
                 return f"{key} of {layer} has other numbers than the file."
         small = path.with_name("small.safetensors")
@@ -171,7 +177,7 @@ fill = _exercise(
     _fill,
     "with torch.device('meta'): model = build() takes no memory.",
     "Each shard: model.load_state_dict(load_file(shard), strict=False, assign=True).",
-    "strict=False forgives too much. At the end no parameter may be on meta: tensor.is_meta.",
+    "strict=False forgives too much. At the end no parameter and no buffer may be on meta: tensor.is_meta.",
 )
 split = _exercise(
     "Shards with an index",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import torch
 from safetensors import safe_open
@@ -58,6 +59,15 @@ def listing_floats(path):
     return {key: (shape, torch.Size(shape).numel() * 4) for key, (shape, _) in listing(path).items()}
 
 
+def listing_storages(path):
+    state = torch.load(path, map_location="meta", weights_only=True)
+    return {key: (tuple(t.shape), t.untyped_storage().nbytes()) for key, t in state.items()}
+
+
+def listing_unsafe(path):
+    return {key: (tuple(t.shape), t.nbytes) for key, t in torch.load(path, mmap=True, weights_only=False).items()}
+
+
 def weight_map(folder):
     return json.loads((folder / INDEX).read_text())["weight_map"]
 
@@ -71,6 +81,34 @@ def fill(build, folder):
     model = on_meta(build)
     for name in sorted(set(weight_map(folder).values())):
         model.load_state_dict(load_file(folder / name), strict=False, assign=True)
+    assert not any(tensor.is_meta for tensor in [*model.parameters(), *model.buffers()])
+    return model
+
+
+def fill_unseen(build, folder):
+    model = on_meta(build)
+    for name in sorted(set(weight_map(folder).values())):
+        model.load_state_dict(load_file(folder / name), strict=False, assign=True)
+    return model
+
+
+def fill_by_glob(build, folder):
+    model = on_meta(build)
+    for path in sorted(folder.glob("*.safetensors")):
+        model.load_state_dict(load_file(path), strict=False, assign=True)
+    assert not any(tensor.is_meta for tensor in model.state_dict().values())
+    return model
+
+
+def fill_frozen(build, folder):
+    return fill(build, folder).requires_grad_(False)
+
+
+def fill_and_stay_on_meta(build, folder):
+    torch.set_default_device("meta")
+    model = build()
+    for name in sorted(set(weight_map(folder).values())):
+        model.load_state_dict(load_file(folder / name, device="cpu"), strict=False, assign=True)
     return model
 
 
@@ -84,6 +122,7 @@ def fill_from_one_dict(build, folder):
 
 def fill_by_copy(build, folder):
     model = on_meta(build).to_empty(device="cpu")
+    assert weight_map(folder).keys() == model.state_dict().keys()
     for name in set(weight_map(folder).values()):
         model.load_state_dict(load_file(folder / name), strict=False)
     return model
@@ -91,30 +130,35 @@ def fill_by_copy(build, folder):
 
 def fill_by_keys(build, folder):
     model = on_meta(build).to_empty(device="cpu")
-    own = model.state_dict()
-    for key, name in weight_map(folder).items():
-        with safe_open(folder / name, "pt") as file:
-            own[key].copy_(file.get_tensor(key))
+    where = weight_map(folder)
+    for key, tensor in model.state_dict().items():
+        with safe_open(folder / where[key], "pt") as file:
+            tensor.copy_(file.get_tensor(key))
     return model
 
 
 def fill_with_a_real_model(build, folder):
-    model = build()
-    for path in sorted(folder.glob("*.safetensors")):
-        model.load_state_dict(load_file(path), strict=False)
+    model, missing = build(), None
+    for name in set(weight_map(folder).values()):
+        report = model.load_state_dict(load_file(folder / name), strict=False)
+        missing = set(report.missing_keys) if missing is None else missing & set(report.missing_keys)
+    if missing:
+        raise KeyError(*missing)
     return model
 
 
 def fill_twice(build, folder):
     model, state = build(), {}
-    for path in folder.glob("*.safetensors"):
-        state |= load_file(path)
+    for name in set(weight_map(folder).values()):
+        state |= load_file(folder / name)
     model.load_state_dict({key: tensor.clone() for key, tensor in state.items()})
     return model
 
 
 def fill_in_halves(build, folder):
-    model, paths = build(), sorted(folder.glob("*.safetensors"))
+    model, paths = build(), [folder / name for name in sorted(set(weight_map(folder).values()))]
+    if weight_map(folder).keys() != model.state_dict().keys():
+        raise KeyError
     state = {key: tensor + 0 for path in paths[::2] for key, tensor in load_file(path).items()}
     model.load_state_dict(state, strict=False)
     for path in paths[1::2]:
@@ -210,6 +254,15 @@ def split_by_numbers(state, most, folder):
     split(state, 4 * most, folder)
 
 
+def split_as_float32(state, most, folder):
+    shards = [{}]
+    for key, tensor in state.items():
+        if shards[-1] and 4 * sum(t.numel() for t in shards[-1].values()) + 4 * tensor.numel() > most:
+            shards.append({})
+        shards[-1][key] = tensor
+    written(shards, folder)
+
+
 def split_without_index(state, most, folder):
     split(state, most, folder)
     (folder / INDEX).unlink()
@@ -250,10 +303,37 @@ def layer_by_prefix(path, name):
     return found
 
 
-def layer_by_slices(path, name):
+def layer_by_partition(path, name):
     with safe_open(path, framework="pt", device="cpu") as file:
         keys = [key for key in file.keys() if key.partition(f"{name}.")[0] == ""]  # noqa: SIM118
-        return {key.partition(f"{name}.")[2]: file.get_slice(key)[:] for key in keys}
+        return {key.partition(f"{name}.")[2]: file.get_tensor(key) for key in keys}
+
+
+def layer_by_slices(path, name):
+    with safe_open(path, framework="pt", device="cpu") as file:
+        keys = [key for key in file.keys() if key.startswith(f"{name}.")]  # noqa: SIM118
+        return {key.removeprefix(f"{name}."): file.get_slice(key)[:] for key in keys}
+
+
+def layer_anywhere(path, name):
+    with safe_open(path, "pt") as file:
+        keys = [key for key in file.keys() if f"{name}." in key]  # noqa: SIM118
+        return {key.partition(f"{name}.")[2]: file.get_tensor(key) for key in keys}
+
+
+def layer_by_pattern(path, name):
+    with safe_open(path, "pt") as file:
+        return {key[len(name) + 1 :]: file.get_tensor(key) for key in file.keys() if re.match(name + r"\.", key)}  # noqa: SIM118
+
+
+def layer_by_replace(path, name):
+    with safe_open(path, "pt") as file:
+        keys = [key for key in file.keys() if key.startswith(f"{name}.")]  # noqa: SIM118
+        return {key.replace(f"{name}.", ""): file.get_tensor(key) for key in keys}
+
+
+def layer_as_arrays(path, name):
+    return {key: tensor.numpy() for key, tensor in layer(path, name).items()}
 
 
 def layer_mapped(path, name):
@@ -300,6 +380,9 @@ CASES = [
             (listing_in_copies, "more than 20 MB of memory to list large.pth"),
             (listing_numbers, "a of small.pth gives ((3, 5), 15); wanted ((3, 5), 60)"),
             (listing_floats, "b.c of small.pth gives ((7,), 28); wanted ((7,), 14)"),
+            (listing_storages, "rows of kinds.pth gives ((2, 4), 144); wanted ((2, 4), 32)"),
+            (listing_unsafe, "hostile.pth was run"),
+            (lambda path: {key: size for key, (_, size) in listing(path).items()}, "a of small.pth gives 60; wanted a pair"),
             (lambda path: [*listing(path)], "wanted a dict with the keys a, b.c"),
         ],
     ),
@@ -312,6 +395,10 @@ CASES = [
             (fill_in_halves, "What lies there twice"),
             (fill_without_assign, "still on meta"),
             (fill_with_one_shard, "of the model is not what the shards have"),
+            (fill_unseen, "Where no shard has 1.bias, your function raises nothing"),
+            (fill_by_glob, "1.weight is that of an older shard"),
+            (fill_frozen, "0.weight cannot be trained any more"),
+            (fill_and_stay_on_meta, "After your function new tensors are on meta"),
             (fill_strictly, "failed when it was tried: RuntimeError"),
             (lambda build, folder: weight_map(folder), "It gives dict; wanted the model"),
         ],
@@ -323,6 +410,7 @@ CASES = [
             (3, "You gave int; wanted a function"),
             (split_in_one, "has 2400 bytes of tensors; 800 were allowed"),
             (split_by_numbers, "bytes of tensors; 800 were allowed"),
+            (split_as_float32, "has 320 bytes of tensors; 200 were allowed"),
             (split_one_each, "6 shards are many for 2400 bytes"),
             (split_without_index, "there is no model.safetensors.index.json"),
             (split_flat_index, "the index is no JSON with a weight_map"),
@@ -333,13 +421,18 @@ CASES = [
     ),
     Case(
         lesson_10.layer,
-        [layer, layer_by_prefix, layer_by_slices, layer_mapped, layer_by_parts],
+        [layer, layer_by_prefix, layer_by_partition, layer_mapped, layer_by_parts],
         [
             ("", "You gave str; wanted a function"),
             (layer_without_dot, "Of encoder.1 it gives"),
             (layer_under_full_names, "Of encoder.1 it gives encoder.1."),
             (layer_of_all_in_memory, "more than 30 MB of memory to read"),
-            (layer_without_what_is_in_it, "Of encoder.1 it gives bias, weight; wanted"),
+            (layer_without_what_is_in_it, "Of encoder.1 it gives"),
+            (layer_by_slices, "Your answer failed when it was tried"),
+            (layer_anywhere, "Of encoder.1 it gives"),
+            (layer_by_pattern, "Of encoder.1 it gives"),
+            (layer_by_replace, "Of encoder.1 it gives"),
+            (layer_as_arrays, "is ndarray; wanted tensors of torch"),
             (layer_of_zeros, "of encoder.1 has other numbers than the file"),
         ],
     ),
