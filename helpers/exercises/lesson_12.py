@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from helpers.exercises import unknown
 from helpers.exercises.states import difference, reason
+from helpers.exercises.strangers import stops_an_interrupt
 from helpers.exercises.trial import apart, unlike
 from helpers.quiz import Choice, Exercise, Prediction
 
@@ -20,8 +21,8 @@ ending = Prediction(
     "A colleague calls her file weights.h5. She wrote it with torch.save. What reads it?",
     (
         Choice("Keras: .h5 is its ending", "It finds no header of its own format there, and refuses."),
-        Choice("torch.load: its bytes are a zip", "A name is a label. The bytes are what torch.save wrote.", True),
-        Choice("nothing: name and bytes disagree", "torch.load reads the bytes. This name does not stop it."),
+        Choice("torch.load: its bytes are a zip", "The bytes are what torch.save wrote. This ending counts for nothing.", True),
+        Choice("nothing: name and bytes disagree", "Only the ending .safetensors would keep torch.load from these bytes."),
     ),
 )
 refused = Prediction(
@@ -33,7 +34,7 @@ refused = Prediction(
     ),
 )
 biggest = Prediction(
-    "A checkpoint has a model and its AdamW, after three steps. Which of the two entries holds more numbers?",
+    "A checkpoint has a model, all of it trained, and its AdamW. Which of the two entries holds more numbers?",
     (
         Choice("the model: it is what counts", "AdamW keeps two numbers for each of the model's."),
         Choice("both hold the same", "There are two averages for each parameter, and a count of steps."),
@@ -77,8 +78,8 @@ def _kinds(answer: Any) -> str | None:
 def _weights(answer: Any) -> str | None:
     if not callable(answer):
         return unlike(answer, "a function of a checkpoint and a model")
-    for words, checkpoint, wanted in unknown.trainers():
-        before, model = copy.deepcopy(checkpoint), unknown.net(1)
+    for words, checkpoint, wanted, model in unknown.trainers():
+        before = copy.deepcopy(checkpoint)
         given = answer(checkpoint, model)
         if difference(before, checkpoint) is not None:
             return f"Your function changed {words}: make a new dict."
@@ -109,10 +110,13 @@ def _load_any(answer: Any) -> str | None:
         folder = Path(name)
         for path, wanted in unknown.good(folder):
             model = unknown.net(9)
+            parameters = [*model.parameters()]
             try:
                 answer(path, model)
             except Exception as error:
                 return f"{path.name} is a good file, and is refused: {reason(error)}"
+            if any(one is not other for one, other in zip(parameters, model.parameters())):
+                return "The model has other parameters now, as with assign=True: an optimizer would go on with the old ones."
             if key := difference(wanted, dict(model.state_dict())):
                 return f"{path.name} was loaded, and {key} is not the file's."
         for path, why in unknown.bad(folder):
@@ -120,6 +124,8 @@ def _load_any(answer: Any) -> str | None:
                 return found
             if (folder / "was here").exists():
                 return f"{path.name} was run: {why}. Load with weights_only=True."
+        if stops_an_interrupt(lambda path: answer(path, unknown.net(9)), folder / "torch.weights"):
+            return "Ctrl-C while your function reads comes out as a ValueError: write except Exception, not a bare except."
     return None
 
 
@@ -163,14 +169,20 @@ def _numbers(model: nn.Module) -> dict[str, Tensor]:
 
 def _pairs() -> list[tuple[str, dict[str, Tensor], nn.Module, list[str]]]:
     model = unknown.net()
+    with torch.no_grad():
+        model[0].bias[0] = 0.0  # type: ignore[index]
     same = copy.deepcopy(dict(model.state_dict()))
     less = {key: value for key, value in same.items() if key != "2.bias"}
     other = same | {"0.weight": same["0.weight"] + 1}
+    little = copy.deepcopy(same)
+    little["0.weight"][-1, -1] += 1e-6
     counted = same | {"1.num_batches_tracked": same["1.num_batches_tracked"] + 1}
     ill = copy.deepcopy(model)
     with torch.no_grad():
         ill[0].bias[0] = torch.nan  # type: ignore[index]
     nan = copy.deepcopy(dict(ill.state_dict()))
+    beside = copy.deepcopy(nan)
+    beside["0.bias"][-1] += 1
     return [
         ("All there", same, model, []),
         ("A key that only the model has", less, model, ["2.bias"]),
@@ -178,7 +190,12 @@ def _pairs() -> list[tuple[str, dict[str, Tensor], nn.Module, list[str]]]:
         ("Other numbers in one weight", other, model, ["0.weight"]),
         ("Another count in a buffer", counted, model, ["1.num_batches_tracked"]),
         ("Another shape", same | {"2.weight": torch.ones(2, 3)}, model, ["2.weight"]),
+        ("A change of a millionth in the last number", little, model, ["0.weight"]),
+        ("The numbers of one weight in another order", same | {"0.weight": same["0.weight"].flip(0)}, model, ["0.weight"]),
+        ("One weight in half precision", same | {"0.weight": same["0.weight"].half()}, model, ["0.weight"]),
         ("The file's NaN in the model", nan, ill, []),
+        ("The file's NaN where the model has 0", nan, model, ["0.bias"]),
+        ("NaN in both, and another number beside it", beside, ill, ["0.bias"]),
     ]
 
 
@@ -187,7 +204,7 @@ kinds = Exercise(
     "Four bytes, or the ninth: that is all it takes.",
     (
         "start.startswith(b'PK') is a zip, which torch has written since 1.6.",
-        "safetensors: eight bytes of length, then b'{'. So look at start[8:9].",
+        "safetensors: eight bytes of length, then b'{'. So look at start[8:9], and first: a length may look like anything.",
         "Pages differ in case: start.lower(). Nothing at all is b''.",
     ),
     _kinds,
@@ -197,7 +214,7 @@ weights = Exercise(
     "Found by its values, cut to the model's names, and the average left where it is.",
     (
         "The model's keys are known: model.state_dict(). Look for the entry whose keys end with them.",
-        "Leave out every entry that has ema in its name.",
+        "Leave out every entry that has ema in its name. It may come first, and the weights may lie a dict deeper.",
         "If a key ends with one of the model's keys, what stands before it is the prefix: removeprefix.",
     ),
     _weights,
@@ -207,7 +224,7 @@ load_any = Exercise(
     "One kind of error, in one line, before a number of the model has moved.",
     (
         "with open(path, 'rb') as file: start = file.read(9). start[8:9] == b'{' is safetensors: load_file(path).",
-        "All else: torch.load(path, weights_only=True), inside try.",
+        "All else: file.seek(0), torch.load(file, weights_only=True), inside try. Of a path, torch.load asks the ending too.",
         "Compare keys and shapes with model.state_dict() before load_state_dict: a failed load leaves half behind.",
         'raise ValueError(f"{path.name}: … ") from error, with the first line of the error alone.',
     ),
@@ -219,7 +236,7 @@ left_out = Exercise(
     (
         "set(state) ^ set(own) is what only one of them has.",
         "torch.equal(one, other) is False for another shape, too.",
-        "NaN is not equal to NaN: torch.allclose(…, equal_nan=True), or compare bytes.",
+        "NaN is not equal to NaN: torch.allclose(…, rtol=0, atol=0, equal_nan=True), or compare bytes.",
     ),
     _left_out,
 )

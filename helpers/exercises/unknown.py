@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,10 +26,13 @@ def starts() -> Iterator[tuple[bytes, str]]:
             torch.save(state, page, _use_new_zipfile_serialization=kind == "torch")
             yield page.getvalue()[:64], kind
         yield safetensors.torch.save(state)[:64], "safetensors"
+    for length in (128, 336, 19280):
+        yield length.to_bytes(8, "little") + b'{"__metadata__":{"format":"pt"},"embed.weight":{"dtype":', "safetensors"
     yield b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "pointer"
     yield b"<!DOCTYPE html><html><title>Sign in</title>", "page"
     yield b"<html><body>404</body></html>", "page"
     yield b"<!doctype html>", "page"
+    yield b"<!doctype html><style>body{margin:0}</style>", "page"
     yield b"", "empty"
 
 
@@ -40,27 +44,48 @@ def net(seed: int = 7) -> nn.Module:
     return model
 
 
-def trainers() -> Iterator[tuple[str, dict[str, Any], dict[str, Tensor]]]:
-    """What four trainers write of one model: in words, the checkpoint, and the weights that are wanted."""
-    model = net()
-    wanted = {key: value.clone() for key, value in model.state_dict().items()}
-    optimizer = torch.optim.Adam(model.parameters())
-    model(torch.randn(4, 2)).sum().backward()
-    optimizer.step()
-    wanted = {key: value.clone() for key, value in model.state_dict().items()}
-    average = {key: torch.zeros_like(value) for key, value in wanted.items()}
-    saved = {"optimizer": optimizer.state_dict(), "epoch": 3}
-    for entry, prefix in (("model", "module."), ("state_dict", "model."), ("model", "_orig_mod."), ("weights", "")):
+def deep(seed: int) -> nn.Module:
+    """A model whose keys end alike, begin with letters of a prefix, or have one inside."""
+    torch.manual_seed(seed)
+    body = nn.ModuleDict({"model": nn.Linear(2, 2), "old_model": nn.Linear(2, 2)})
+    return nn.ModuleDict({"embed": nn.Linear(2, 2), "body": body, "old_body": copy.deepcopy(body), "model": nn.BatchNorm1d(2)})
+
+
+def trainers() -> Iterator[tuple[str, dict[str, Any], dict[str, Tensor], nn.Module]]:
+    """What six trainers write: in words, the checkpoint, the weights that are wanted, and a model to be filled."""
+    for entry, prefix, build in (
+        ("model", "module.", net),
+        ("state_dict", "model.", net),
+        ("model", "_orig_mod.", deep),
+        ("weights", "", net),
+        ("network", "model.", deep),
+        ("schema_model", "", deep),
+    ):
+        model = build(7)
+        wanted = {key: torch.full_like(value, k + 1) for k, (key, value) in enumerate(model.state_dict().items())}
+        average = {key: torch.zeros_like(value) for key, value in wanted.items()}
         named, averaged = ({prefix + key: value for key, value in state.items()} for state in (wanted, average))
+        optimizer = torch.optim.Adam(model.parameters())
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        saved: dict[str, Any] = {"optimizer": optimizer.state_dict(), "epoch": 3}
         words = f"a checkpoint with {entry!r} and {f'the prefix {prefix!r}' if prefix else 'no prefix'}"
-        yield words, {**saved, entry: named, f"{entry}_ema": averaged}, wanted
+        if entry == "network":
+            saved = {"callbacks": {}, "loops": {0: 3}, "ema": {"network": averaged}, "run": {entry: named, "epoch": 3}}
+            words = f"a checkpoint with {entry!r} one dict deeper and the prefix {prefix!r}"
+        elif entry == "schema_model":
+            saved = {"ema_model": averaged, entry: dict(reversed(named.items())), **saved}
+        else:
+            saved |= {entry: named, f"{entry}_ema": averaged}
+        yield words, saved, wanted, build(1)
 
 
 def good(folder: Path) -> Iterator[tuple[Path, dict[str, Tensor]]]:
-    """Files that fit `net()`: of torch, from before 1.6, and safetensors, each with an ending that says nothing."""
-    for seed, form in ((1, "torch"), (2, "old"), (3, "safetensors")):
+    """Files that fit `net()`: of torch, from before 1.6, and safetensors, each with an ending that says nothing or is wrong."""
+    for seed, form in ((1, "torch"), (2, "old"), (3, "safetensors"), (4, "torch")):
         state = net(seed).state_dict()
-        path = folder / f"{form}.weights"
+        path = folder / f"{form}{'.safetensors' if seed == 4 else '.weights'}"
         if form == "safetensors":
             safetensors.torch.save_file(state, path)
         else:
@@ -71,14 +96,23 @@ def good(folder: Path) -> Iterator[tuple[Path, dict[str, Tensor]]]:
 def bad(folder: Path) -> Iterator[tuple[Path, str]]:
     """Files that do not, and why; the hostile one makes `was here` if it is run."""
     state = net().state_dict()
-    torch.save({key: value for key, value in state.items() if not key.startswith("2.")}, folder / "half.pth")
+    less = {key: value for key, value in state.items() if not key.startswith("2.")}
+    torch.save(less, folder / "half.pth")
     yield folder / "half.pth", "two of the model's tensors are missing in it"
     torch.save({f"x.{key}": value for key, value in state.items()}, folder / "other.pth")
     yield folder / "other.pth", "no key of it fits"
     torch.save(state | {"2.weight": torch.ones(5, 3)}, folder / "reshaped.pth")
     yield folder / "reshaped.pth", "one shape is another"
+    torch.save(state | {"2.weight": state["2.weight"].T.contiguous()}, folder / "turned.pth")
+    yield folder / "turned.pth", "one shape is another"
+    torch.save(state | {"3.weight": torch.ones(1, 1)}, folder / "more.pth")
+    yield folder / "more.pth", "it has a tensor for which the model has no place"
+    safetensors.torch.save_file(less, folder / "half.safetensors")
+    yield folder / "half.safetensors", "two of the model's tensors are missing in it"
     (folder / "cut.pth").write_bytes((folder / "half.pth").read_bytes()[:900])
     yield folder / "cut.pth", "its end is missing"
+    (folder / "cut.safetensors").write_bytes((folder / "half.safetensors").read_bytes()[:-9])
+    yield folder / "cut.safetensors", "its end is missing"
     (folder / "pointer.pth").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     yield folder / "pointer.pth", "it is a Git LFS pointer"
     hostile_file(folder / "hostile.pth", folder / "was here")
