@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import signal
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,10 +15,12 @@ import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata
 
 from helpers.exercises.states import difference, reason
 
 SECONDS = 20
+MOMENTUM = {"optimizer.state.0.weight.momentum_buffer": (5, 2)}
 
 
 def net(seed: int, width: int) -> nn.Module:
@@ -29,10 +32,23 @@ def net(seed: int, width: int) -> nn.Module:
 def write(path: Path, seed: int, width: int, name: str) -> dict[str, Tensor]:
     """Writes a checkpoint as DCP does, one file a tensor, and returns its model's state dict."""
     state = dict(net(seed, width).state_dict()) | {"1.num_batches_tracked": torch.tensor(3)}
+    optimizer = {"lr": 0.1, "state": {"0.weight": {"momentum_buffer": torch.zeros(5, 2)}}}
     writer = dcp.FileSystemWriter(path, single_file_per_rank=False)
     with warnings.catch_warnings(action="ignore"):
-        dcp.save({name: state, "epoch": 3, "optimizer": {"lr": 0.1}}, storage_writer=writer, no_dist=True)
+        dcp.save({name: state, "epoch": 3, "optimizer": optimizer}, storage_writer=writer, no_dist=True)
     return state
+
+
+def cut(path: Path, key: str) -> None:
+    """Lets the folder's metadata say that a tensor lies in two chunks, as two ranks write it."""
+    metadata = dcp.FileSystemReader(path).read_metadata()
+    entry = metadata.state_dict_metadata[key]
+    rows, *rest = entry.size  # type: ignore[union-attr]
+    entry.chunks = [  # type: ignore[union-attr]
+        ChunkStorageMetadata(torch.Size((start, *(0 for _ in rest))), torch.Size((end - start, *rest)))
+        for start, end in ((0, rows // 2), (rows // 2, rows))
+    ]
+    (path / ".metadata").write_bytes(pickle.dumps(metadata))
 
 
 def failure(answer: Callable[[], object]) -> str | None:
@@ -106,9 +122,18 @@ def not_loadable(path: Path, wanted: dict[str, Tensor], model: nn.Module) -> str
         loaded = torch.load(path, weights_only=True)
     except Exception as error:
         return f"The file does not open with weights_only=True: {reason(error)}"
+    held = loaded if isinstance(loaded, dict) else {}
+    if other := [key for key in wanted if key in held and _kind(held[key]) != _kind(wanted[key])]:
+        return f"{other[0]} is {_kind(held[other[0]])} in the file; in the folder it is {_kind(wanted[other[0]])}."
+    if beside := [one.name for one in path.parent.iterdir() if one.is_file() and one != path]:
+        return f"Beside the file your function leaves {beside[0]}: delete it, or write it into a temporary folder."
     try:
         model.load_state_dict(loaded)
     except Exception as error:
         return f"load_state_dict does not take what the file holds: {reason(error)}"
     key = difference(wanted, dict(model.state_dict()))
     return key and f"The file loads, but {key} has other numbers than the folder."
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__name__} of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__

@@ -20,15 +20,17 @@ holds = Prediction(
     "Two processes train one model with DistributedDataParallel, each on its own rows. What differs between them afterwards?",
     (
         Choice("all weights: each saw other rows", "Gradients are averaged before each step, so each takes the same step."),
-        Choice("nothing at all", "What no gradient moves is not averaged: BatchNorm's statistics are each rank's own."),
-        Choice("BatchNorm's statistics", "Each rank's are of its own rows. The weights are the same to the last bit.", True),
+        Choice("nothing at all", "BatchNorm's statistics do: before each pass all get rank 0's, and each adds its batch."),
+        Choice(
+            "BatchNorm's statistics", "Rank 0's, and one batch of each rank's own. The weights are the same to the bit.", True
+        ),
     ),
 )
 rank_0 = Prediction(
     "Two ranks shard a model with fully_shard. Rank 0 writes the numbers that it has. What is in the file?",
     (
         Choice("the model", "A sharded rank has only its rows of each tensor."),
-        Choice("some rows of each tensor", "Rank 1 has the others, and nobody wrote them.", True),
+        Choice("some or all rows of each tensor", "Rank 1 has the others, and nobody wrote them.", True),
         Choice("the first layers", "Each tensor is cut, not the list of layers."),
     ),
 )
@@ -44,7 +46,7 @@ one_shard = Prediction(
     "torch.load opens __0_0.distcp, one of the files of the folder. What does it return?",
     (
         Choice("rank 0's part of the state dict", "The file is many small files in a row, and torch.load reads one of them."),
-        Choice("an error: it is no checkpoint", "It looks like one, so it is read, and nothing is said."),
+        Choice("an error: it is no checkpoint", "Of __1_0.distcp it is one. This file is read, and nothing is said."),
         Choice("one tensor, or a part of one", "It reads one piece of many and says nothing of the others.", True),
     ),
 )
@@ -53,7 +55,9 @@ killed = Prediction(
     (
         Choice("they go on without it", "The next gradient is an average over all ranks, and one never answers."),
         Choice("torchrun ends them", "It watches its processes: when one dies, it ends all of them.", True),
-        Choice("they wait for ever", "They would, if nobody watched them. torchrun does."),
+        Choice(
+            "they wait for ever", "With gloo they fail at once: the line is closed. With others they may; torchrun ends them."
+        ),
     ),
 )
 wrapped = Prediction(
@@ -134,13 +138,14 @@ def _contents(answer: Any) -> str | None:
     for width, key in ((4, "model"), (3, "net")):
         with tempfile.TemporaryDirectory() as name, warnings.catch_warnings(action="ignore"):
             state = folders.write(Path(name), 0, width, key)
+            folders.cut(Path(name), f"{key}.0.weight")
             for shard in Path(name).glob("*.distcp"):
                 shard.write_bytes(b"")
             try:
                 given = answer(Path(name))
             except (Exception, dcp.CheckpointException) as error:
                 return f"It needs more than .metadata: the shards are empty here, and it fails: {reason(error)}"
-            wanted = {f"{key}.{own}": tuple(value.shape) for own, value in state.items()}
+            wanted = {f"{key}.{own}": tuple(value.shape) for own, value in state.items()} | folders.MOMENTUM
             if found := folders.other_shapes(given, wanted):
                 return found
     return None

@@ -126,9 +126,7 @@ def _looked_at(path: Path, wanted: int, early: list[int], last: list[dict[str, b
     now, before = files(path.parent), last.pop()
     last.append(now)
     early += [rank] * (ended and step(path) != wanted)
-    return (
-        f"Rank {rank} writes too: one file, and each rank overwrites what the others wrote." if rank and now != before else None
-    )
+    return f"Rank {rank} writes too: only rank 0 should, as the file must be rank 0's." if rank and now != before else None
 
 
 def files(folder: Path) -> dict[str, bytes]:

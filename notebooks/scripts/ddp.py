@@ -38,7 +38,7 @@ for step in range(3):
 
 own = model.module.state_dict()
 save({"model": own, "optimizer": optimizer.state_dict()}, folder / "ddp.pth")
-read = torch.load(folder / "ddp.pth", weights_only=True)["model"]
+read = torch.load(folder / "ddp.pth", map_location="cpu", weights_only=True)["model"]
 
 same = {key: torch.equal(tensor, read[key]) for key, tensor in own.items()}
 found = [None] * ranks

@@ -17,7 +17,9 @@ torch.manual_seed(0)
 x = torch.randn(64, 2)
 y = x[:, :1] - x[:, 1:].abs()
 model = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
-fully_shard(model, mesh=init_device_mesh("cpu", (ranks,)))
+mesh = init_device_mesh("cpu", (ranks,))
+for layer in (*model, model):
+    fully_shard(layer, mesh=mesh)
 optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
 for step in range(3):

@@ -98,6 +98,14 @@ def save_if_absent(state, path, rank, wait):
     wait()
 
 
+def save_parts(state, path, rank, wait):
+    torch.save(state, path.with_suffix(f".{rank}"))
+    wait()
+    if rank == 0:
+        os.replace(path.with_suffix(".0"), path)
+    wait()
+
+
 def save_by_polling(state, path, rank, wait):
     if rank == 0:
         torch.save(state, path)
@@ -160,6 +168,14 @@ def shapes_by_own_names(folder):
 
 def shapes_without_buffers(folder):
     return {key: shape for key, shape in shapes(folder).items() if "running" not in key}
+
+
+def shapes_of_the_first_chunk(folder):
+    return {k: tuple(v.chunks[0].sizes) for k, v in read(folder).state_dict_metadata.items() if hasattr(v, "chunks")}
+
+
+def shapes_of_the_model(folder):
+    return {key: shape for key, shape in shapes(folder).items() if key.startswith(("model.", "net."))}
 
 
 def shapes_as_numbers(folder):
@@ -242,6 +258,20 @@ def parameters_only(folder, path):
 
 def nothing_written(folder, path):
     dcp_to_torch_save(folder, path.with_suffix(".pt"))
+
+
+def file_of(change):
+    def one(folder, path):
+        one_file(folder, path)
+        torch.save({key: change(value) for key, value in torch.load(path).items()}, path)
+
+    return one
+
+
+def file_and_another(folder, path):
+    whole = path.with_suffix(".whole")
+    dcp_to_torch_save(folder, whole)
+    torch.save(torch.load(whole, weights_only=True)["model"], path)
 
 
 def over_its_own_map(folder, path):
@@ -369,7 +399,7 @@ def returns_nothing(loss, best, state, path, rank, mean, wait):
 CASES = [
     Case(
         lesson_11.save_once,
-        [save_once, save_atomically, save_between_two_barriers, save_with_early_return, save_and_read],
+        [save_atomically, save_once, save_between_two_barriers, save_with_early_return, save_and_read],
         [
             (1, "You gave int; wanted a function"),
             (save_on_all, "Rank 2 writes too"),
@@ -380,6 +410,7 @@ CASES = [
             (save_of_rank_1, "Rank 1 writes too"),
             (save_of_another_name, "After save 1 the file at the path is not rank 0's state"),
             (save_if_absent, "After save 2 the file at the path is not rank 0's state"),
+            (save_parts, "Rank 2 writes too: only rank 0 should"),
             (save_by_polling, "In save 1: rank 2 neither ends nor meets the others"),
             (lambda state: None, "In save 1 it fails: TypeError"),
         ],
@@ -393,6 +424,8 @@ CASES = [
             (shapes_by_loading, "It needs more than .metadata"),
             (shapes_by_own_names, "It lists '0.weight', which is no tensor's key"),
             (shapes_without_buffers, "It does not list 'model.1.running_mean'"),
+            (shapes_of_the_first_chunk, "For 'model.0.weight' it gives (2, 2); the shape is (4, 2)"),
+            (shapes_of_the_model, "It does not list 'optimizer.state.0.weight.momentum_buffer'"),
             (shapes_as_numbers, "For 'model.0.weight' it gives 8; the shape is (4, 2)"),
             (shapes_turned, "For 'model.0.weight' it gives (2, 4)"),
             (lambda folder: sorted(shapes(folder)), "It gives list; wanted a dict"),
@@ -417,6 +450,9 @@ CASES = [
             (file_in_the_folder, "Your function changed the folder"),
             (first_shard, "load_state_dict does not take what the file holds: TypeError"),
             (parameters_only, "1.num_batches_tracked has other numbers"),
+            (file_of(torch.Tensor.double), "0.weight is Tensor of torch.float64 in the file; in the folder it is Tensor of"),
+            (file_of(lambda value: torch.nn.Parameter(value, False)), "0.weight is Parameter of torch.float32 in the file"),
+            (file_and_another, "Beside the file your function leaves model.whole"),
             (over_its_own_map, "it writes over a file that it has mapped"),
             (lambda folder, path: sys.exit(1), "SystemExit"),
             (nothing_written, "After your function there is no file at the path"),
@@ -428,7 +464,7 @@ CASES = [
     ),
     Case(
         lesson_11.keep_best,
-        [keep_best, keep_best_and_always_wait, keep_best_atomically, keep_best_by_early_return, keep_best_in_one_line],
+        [keep_best_atomically, keep_best, keep_best_and_always_wait, keep_best_by_early_return, keep_best_in_one_line],
         [
             (None, "You gave NoneType; wanted a function"),
             (every_rank, "Rank 2 writes too"),
