@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
@@ -41,7 +42,7 @@ which = Prediction(
     ),
 )
 halfway = Prediction(
-    "Two models were trained from two random starts, and both are good. How good is their average?",
+    "Two networks with hidden layers were trained from two random starts, and both are good. How good is their average?",
     (
         Choice("between the two: it lies between them", "So do the weights. The loss on the way does what it likes."),
         Choice("worse than either of them", "Unit 5 of one has nothing to do with unit 5 of the other.", True),
@@ -94,6 +95,8 @@ def _follow(answer: Any) -> str | None:
             answer(ema, model, decay)
             if key := difference(before, _state(model)):
                 return f"Your function changed the model's {key}; only the EMA should move."
+            if not model.training:
+                return "Your function leaves the model in eval mode; it was in train mode."
             if found := averages.unlike_torchs(ema, torchs, before, decay, step):
                 return found
         kept = copy.deepcopy(ema)
@@ -107,8 +110,8 @@ def _follow(answer: Any) -> str | None:
 def _merge(answer: Any) -> str | None:
     if not callable(answer):
         return unlike(answer, "a function of a state dict, an adapter and a scale")
-    for scale in (2.0, 0.5):
-        state, adapter, wanted = averages.adapted(scale)
+    for scale, names in ((2.0, ("q", "mlp.1")), (0.5, ("mlp.11", "dec.q"))):
+        state, adapter, wanted = averages.adapted(scale, names)
         before, given_before = copy.deepcopy(state), copy.deepcopy(adapter)
         given = answer(state, adapter, scale)
         if difference(before, state) or difference(given_before, adapter):
@@ -125,17 +128,20 @@ def _merge(answer: Any) -> str | None:
 def _average(answer: Any) -> str | None:
     if not callable(answer):
         return unlike(answer, "a function of a model, state dicts and batches")
-    for training in (True, False):
-        model, states, batches = averages.runs()
+    for training, count in ((True, 3), (False, 4)):
+        model, states, batches = averages.runs(count)
         wanted = copy.deepcopy(model)
         wanted.load_state_dict(averages.mean(states))
+        at_once = copy.deepcopy(wanted)
         update_bn(batches, wanted)
+        update_bn([torch.cat(batches)], at_once)
         before = copy.deepcopy(states)
         model.train(training)
         answer(model, states, batches)
         if any(difference(a, b) for a, b in zip(before, states)):
             return "Your function changed one of the state dicts that it was given."
-        if found := averages.not_the_average(model, wanted, training):
+        found = averages.not_the_average(model, wanted, training, count)
+        if found and averages.not_the_average(model, at_once, training, count):
             return found
     return None
 
@@ -163,8 +169,8 @@ follow = _exercise(
     "An EMA by hand",
     "Parameters follow, buffers are copied: bit for bit what AveragedModel does.",
     _follow,
-    "dict(model.named_parameters()) tells which keys are parameters; all other keys are buffers.",
-    "ema[key].lerp_(weight, 1 - decay), under torch.no_grad().",
+    "dict(model.named_buffers()) tells which keys are buffers; all others are parameters, a tied one under each of its names.",
+    "ema[key].lerp_(weight, 1 - decay), under torch.no_grad(), or ema[key] = ema[key].lerp(…), a new tensor.",
     "A buffer: ema[key].copy_(buffer). Assigning the tensor itself would tie the EMA to the model.",
 )
 merge = _exercise(
@@ -181,7 +187,7 @@ average = _exercise(
     _average,
     "The mean of torch.stack([state[key] for state in states]) works for what is_floating_point().",
     "model.load_state_dict(mean), then torch.optim.swa_utils.update_bn(batches, model).",
-    "update_bn puts train or eval mode back as it was. By hand you have to do so yourself.",
+    "update_bn puts the model's train or eval mode back, for all its modules. By hand you have to do so yourself.",
 )
 order = _exercise(
     "Put the units in order",

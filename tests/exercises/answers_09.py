@@ -12,17 +12,53 @@ from helpers.exercises import lesson_09
 
 
 def follow(ema, model, decay):
+    buffers = dict(model.named_buffers(remove_duplicate=False))
+    for key, tensor in model.state_dict().items():
+        if key in buffers:
+            ema[key] = tensor.clone()
+        else:
+            ema[key] = ema[key].lerp(tensor, 1 - decay)
+
+
+def follow_in_place(ema, model, decay):
+    buffers = dict(model.named_buffers())
+    for key, tensor in model.state_dict().items():
+        ema[key].copy_(tensor) if key in buffers else ema[key].lerp_(tensor, 1 - decay)
+
+
+def follow_once_named(ema, model, decay):
     parameters = dict(model.named_parameters())
     for key, tensor in model.state_dict().items():
-        if key in parameters:
-            ema[key].lerp_(tensor, 1 - decay)
-        else:
-            ema[key].copy_(tensor)
+        ema[key].lerp_(tensor, 1 - decay) if key in parameters else ema[key].copy_(tensor)
+
+
+def follow_by(is_buffer):
+    def follow(ema, model, decay):
+        for key, tensor in model.state_dict().items():
+            ema[key].copy_(tensor) if is_buffer(key) else ema[key].lerp_(tensor, 1 - decay)
+
+    return follow
+
+
+def follow_with_graph(ema, model, decay):
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        ema[name] = decay * ema[name] + (1 - decay) * parameter
+    for name, buffer in model.named_buffers():
+        ema[name] = buffer.clone()
+
+
+def follow_as_parameters(ema, model, decay):
+    follow(ema, model, decay)
+    ema.update({name: torch.nn.Parameter(ema[name]) for name, _ in model.named_parameters()})
+
+
+def follow_in_eval(ema, model, decay):
+    follow(ema, model.eval(), decay)
 
 
 def follow_by_names(ema, model, decay):
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in model.named_parameters(remove_duplicate=False):
             ema[name].mul_(decay).add_(parameter, alpha=1 - decay)
         for name, buffer in model.named_buffers():
             ema[name].copy_(buffer)
@@ -35,9 +71,11 @@ def follow_by_new_tensors(ema, model, decay):
 
 
 def follow_by_update(ema, model, decay):
-    kept = {name: torch.lerp(ema[name], p.detach(), 1 - decay) for name, p in model.named_parameters()}
-    ema.update(copy.deepcopy(dict(model.named_buffers())))
+    named = model.named_parameters(remove_duplicate=False)
+    kept = {name: torch.lerp(ema[name], p.detach(), 1 - decay) for name, p in named}
+    ema.clear()
     ema.update(kept)
+    ema.update(copy.deepcopy(dict(model.named_buffers())))
 
 
 def follow_by_torch(ema, model, decay):
@@ -62,7 +100,7 @@ def all_floats(ema, model, decay):
 
 
 def parameters_only(ema, model, decay):
-    for name, parameter in model.named_parameters():
+    for name, parameter in model.named_parameters(remove_duplicate=False):
         ema[name].lerp_(parameter.detach(), 1 - decay)
 
 
@@ -80,7 +118,7 @@ def copied(ema, model, decay):
 def into_the_model(ema, model, decay):
     for key, tensor in model.state_dict().items():
         if tensor.is_floating_point():
-            tensor.lerp_(ema[key], decay)
+            tensor.copy_(ema[key])
 
 
 def a_new_dict(ema, model, decay):
@@ -175,6 +213,38 @@ def one_way(state, adapter, scale):
     return merge(state, adapter, abs(scale))
 
 
+def merge_by_suffix(state, adapter, scale):
+    merged = dict(state)
+    for key, a in adapter.items():
+        if key.endswith(A):
+            end = key.removesuffix(A).split(".")[-1] + ".weight"
+            for name in state:
+                if name.endswith(end):
+                    merged[name] = state[name] + scale * (adapter[key.replace(A, B)] @ a)
+    return merged
+
+
+def merge_by_name_inside(state, adapter, scale):
+    merged = dict(state)
+    for name in state:
+        found = [key for key in adapter if name.removesuffix(".weight") + A in key]
+        if found and name.endswith(".weight"):
+            merged[name] = state[name] + scale * (adapter[found[0].replace(A, B)] @ adapter[found[0]])
+    return merged
+
+
+def merge_hard_coded(state, adapter, scale):
+    merged = dict(state)
+    for name in ("q", "mlp.1"):
+        if PREFIX + name + A in adapter:
+            merged[name + ".weight"] = state[name + ".weight"] + scale * adapter[PREFIX + name + B] @ adapter[PREFIX + name + A]
+    return merged
+
+
+def merge_as_parameters(state, adapter, scale):
+    return {key: torch.nn.Parameter(tensor) for key, tensor in merge(state, adapter, scale).items()}
+
+
 def mean_of(states):
     return {
         key: torch.stack([state[key] for state in states]).mean(0) if tensor.is_floating_point() else tensor
@@ -185,6 +255,32 @@ def mean_of(states):
 def average(model, states, batches):
     model.load_state_dict(mean_of(states))
     update_bn(batches, model)
+
+
+def average_at_once(model, states, batches):
+    model.load_state_dict(mean_of(states))
+    update_bn([torch.cat(batches)], model)
+
+
+def average_of_three(model, states, batches):
+    sums = {key: sum(state[key] for state in states) for key in states[0]}
+    model.load_state_dict({key: t / 3 if t.is_floating_point() else states[-1][key] for key, t in sums.items()})
+    update_bn(batches, model)
+
+
+def left_with_momentum(model, states, batches):
+    average(model, states, batches)
+    model[1].momentum = 1.0
+
+
+def left_with_a_count(model, states, batches):
+    average(model, states, batches)
+    model[1].num_batches_tracked.fill_(-5)
+
+
+def left_frozen(model, states, batches):
+    average(model, states, batches)
+    model.requires_grad_(False)
 
 
 def average_by_sums(model, states, batches):
@@ -329,7 +425,7 @@ def moved(first, second):
 CASES = [
     Case(
         lesson_09.follow,
-        [follow, follow_by_names, follow_by_new_tensors, follow_by_update, follow_by_torch],
+        [follow, follow_in_place, follow_by_names, follow_by_new_tensors, follow_by_update, follow_by_torch],
         [
             ({}, "You gave dict; wanted a function"),
             (swapped, "Step 1, decay 0.75: 0.weight begins with"),
@@ -339,6 +435,12 @@ CASES = [
             (copied, "Step 1, decay 0.5: 0.weight begins with"),
             (into_the_model, "changed the model's 0.weight"),
             (a_new_dict, "Step 1, decay 0.5: 0.weight begins with"),
+            (follow_once_named, "4.weight is the second name of a tied weight"),
+            (follow_by(lambda key: "running" in key or "tracked" in key), "the buffer 5.class_weight should be the model's"),
+            (follow_by(lambda key: not key.endswith(("weight", "bias"))), "the buffer 5.class_weight should be the model's"),
+            (follow_with_graph, "carries autograd's graph"),
+            (follow_as_parameters, "ema['0.weight'] is a Parameter"),
+            (follow_in_eval, "leaves the model in eval mode"),
             (with_a_counter, "yours differs in n_averaged"),
         ],
     ),
@@ -350,24 +452,32 @@ CASES = [
             (unscaled, "is not W + 2.0 · B·A: the scale is missing"),
             (in_place, "changed what it was given"),
             (with_prefix, "lora_A.weight' is extra"),
-            (first_only, "mlp.2.weight is still that of the base"),
+            (first_only, "mlp.1.weight is still that of the base"),
             (wrong_way_round, "q.weight is not W + 2.0 · B·A."),
             (weights_only, "bias' is missing"),
+            (merge_by_suffix, "dec.q.weight has no matrices in the adapter"),
+            (merge_by_name_inside, "has no matrices in the adapter"),
+            (merge_hard_coded, "is still that of the base"),
+            (merge_as_parameters, "q.weight is a Parameter"),
             (one_way, "Merged with 2.0 and then with -2.0, q.weight is not what it was"),
             (lambda state, adapter, scale: list(state), "It gives list; wanted a state dict"),
         ],
     ),
     Case(
         lesson_09.average,
-        [average, average_by_sums, average_by_running_mean, average_by_hand, average_by_torch],
+        [average, average_at_once, average_by_sums, average_by_running_mean, average_by_hand, average_by_torch],
         [
             (None, "You gave NoneType; wanted a function"),
             (unmeasured, "1.running_mean is not that of the batches under the averaged weights"),
             (measured_in_eval, "1.running_mean is not that of the batches"),
             (measured_before, "1.running_mean is not that of the batches"),
-            (the_last, "0.weight is not the mean of the three"),
+            (the_last, "0.weight is not the mean of the 3"),
             (left_in_train_mode, "The model came in eval mode"),
             (left_without_momentum, "momentum is None now"),
+            (average_of_three, "0.weight is not the mean of the 4"),
+            (left_with_momentum, "momentum is 1.0 now"),
+            (left_with_a_count, "num_batches_tracked is -5"),
+            (left_frozen, "0.weight cannot be trained any more"),
             (summed_in_place, "changed one of the state dicts"),
         ],
     ),
@@ -379,6 +489,7 @@ CASES = [
             (rows_alone, "another function than second"),
             (without_bias, "another function than second"),
             (inverse, "0.weight is not in the order of first"),
+            (lambda first, second: order(first, second) | {"2.bias": first["2.bias"]}, "2.bias is not second's"),
             (moved, "changed a dict that it was given"),
             (lambda first, second: dict(second), "0.weight is not in the order of first"),
             (lambda first, second: first, "That is first itself"),
