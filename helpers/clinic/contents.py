@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from helpers.describe import Row, describe, require_state_dict, shape_name, size
 
 MOST_SHOWN = 4
 LOOK_AT, LOOK_AT_ALL = 1 << 20, 8 << 20
-AVERAGED = ("ema", "averag", "shadow", "swa", "teacher")
+AVERAGED = re.compile(r"(?<![a-z])(ema|averag|shadow|swa|teacher)")
 KINDS = (
     ({"exp_avg", "exp_inf"}, "Adamax"),
     ({"exp_avg", "exp_avg_sq"}, "Adam or AdamW"),
@@ -53,7 +54,7 @@ class Part:
     @property
     def averaged(self) -> bool:
         """Whether it is called a moving average of a model."""
-        return any(word in str(key).lower() for key in self.path for word in AVERAGED)
+        return any(AVERAGED.search(str(key).lower()) for key in self.path)
 
     @cached_property
     def rows(self) -> list[Row]:

@@ -592,6 +592,13 @@ def test_what_would_be_a_state_dict_but_for_some_values():
     assert set(pasted(examine(nested), contents=nested)["state"]) == set(model.state_dict())
 
 
+def test_a_schema_is_no_average():
+    model, fresh = lesson.build_model(1), lesson.build_model(2)
+    contents = {"ema_model": lesson.build_model(3).state_dict(), "schema_model": dict(reversed(model.state_dict().items()))}
+    pasted(examine(contents, fresh), contents=contents, model=fresh)
+    assert all(torch.equal(value, fresh.state_dict()[key]) for key, value in model.state_dict().items())
+
+
 def test_biases_that_one_side_lacks():
     with_bias, without = (nn.Sequential(nn.Linear(4, 4, bias=bias), nn.BatchNorm1d(4)).eval() for bias in (True, False))
     found = examine(without.state_dict(), with_bias)
