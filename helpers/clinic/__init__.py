@@ -18,7 +18,7 @@ from torch import nn, optim
 
 from helpers.clinic.choosing import best_of, inside
 from helpers.clinic.contents import inventory
-from helpers.clinic.finding import Finding, Findings
+from helpers.clinic.finding import Finding, Findings, importing
 from helpers.clinic.fit import fitting
 from helpers.clinic.opening import Opened, open_up
 from helpers.clinic.resume import resuming
@@ -40,7 +40,7 @@ def examine(
     Takes a path, or what `torch.load` gave. `verify` reads the checksums of a large file too; `report` hears of each piece.
     Never raises for what it is given, never runs code out of a file, and leaves model and optimizer as they are.
     """
-    opened = Opened([], path_or_contents, "import torch\n\ncheckpoint = contents")
+    opened = Opened([], path_or_contents, "checkpoint = contents")
     with warnings.catch_warnings(action="ignore"):
         try:
             if isinstance(path_or_contents, (str, os.PathLike)):
@@ -63,7 +63,7 @@ def _all(opened: Opened, model: nn.Module | None, optimizer: optim.Optimizer | N
     if model is not None:
         found += fitting(chosen, model, pairs, equal, opened.head)
     else:
-        code = f"{opened.head}\nstate = {chosen.code}"
+        code = importing(f"{opened.head}\nstate = {chosen.code}")
         found.append(Finding("Give a model too, and this says whether it fits.", "examine(path, model)", code))
     if optimizer is not None:
         found += resuming(saved, optimizer, model, opened.head)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from helpers.clinic.finding import Finding, explained, place_of
+from helpers.clinic.finding import Finding, explained, importing, place_of
 from helpers.clinic.opening import Opened
 from helpers.describe import Row, describe, require_state_dict, shape_name, size_name, total_bytes
 
@@ -107,8 +107,7 @@ def _state(part: Part, opened: Opened) -> Finding:
     if part.odd:
         odd = f"{counted(len(part.odd), 'value')} of it, such as {part.odd[0]!r}, are no tensors"
         why = "The line below makes tensors of what has a shape, and drops the rest."
-        head = opened.head if "import torch\n" in opened.head else f"import torch\n{opened.head}"
-        code = f"{head}\nstate = {part.code}"
+        code = importing(f"{opened.head}\nstate = {part.code}")
         return explained(f"{part.name} would be a state dict, but {odd}.", why, "not-a-tensor", code, level="look")
     dtypes = Counter(row.dtype for row in part.rows)
     named = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common(MOST_SHOWN))

@@ -84,3 +84,8 @@ def place_of(address: str) -> str:
         if entry.address == address:
             return f"notebooks/{entry.place}.ipynb, {entry.section!r}"
     raise ValueError(f"Got {address!r}; wanted an address of the finder.")
+
+
+def importing(code: str) -> str:
+    """The code, with torch imported first where it needs it and does not yet."""
+    return code if "import torch\n" in code or "torch." not in code else f"import torch\n{code}"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from helpers.clinic.choosing import matched
 from helpers.clinic.contents import Part
-from helpers.clinic.finding import Finding, explained
+from helpers.clinic.finding import Finding, explained, importing
 from helpers.clinic.recipes import recipes
 from helpers.clinic.renaming import renaming
 from helpers.compare import Pair, compare, same_storage
@@ -50,14 +50,16 @@ def fitting(part: Part, model: nn.Module, pairs: list[Pair], equal: list[Part], 
         what = f"{', '.join(other.name for other in equal)} would fit as well as {part.name}."
         found.append(Finding(what, "The lines below take the first: say which you want.", sure="cannot be told", level="look"))
     assign = ", assign=True" * any(isinstance(value, Tensor) and value.is_meta for value in own.values())
-    head = "import torch\n" * ("torch." in "".join([part.code, *ill.cures]) and "import torch\n" not in head) + head
     start = f"dict({part.code})" if ill.cures and not renames else part.code
     lines = [f"{head}\nstate = {start}", *renames, *ill.cures, *(load := _load(plain, ill.cures, assign))]
     if not matched(plain) and not ill.cures:
         return [*found, *ill.findings]
     why = "The names and shapes agree; whether the numbers are the right ones, outputs alone can tell."
     last = Finding(
-        _in_words(plain, load), why, "\n".join(lines), "notebooks/06_when_keys_do_not_match.ipynb, 'Rename, load, verify'"
+        _in_words(plain, load),
+        why,
+        importing("\n".join(lines)),
+        "notebooks/06_when_keys_do_not_match.ipynb, 'Rename, load, verify'",
     )
     return [*found, *ill.findings, last]
 
