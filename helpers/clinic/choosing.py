@@ -45,9 +45,9 @@ def _walk(value: Any, path: tuple[str | int, ...], seen: set[int]) -> Iterator[P
 def _shaped(named: Mapping) -> dict[str, Tensor]:
     """What has a shape, as tensors, if half of it at least has one and a name with a dot; nothing if some can be none."""
     shaped = {key: value for key, value in named.items() if hasattr(value, "shape")}
+    half = 2 * sum("." in str(key) for key in shaped) >= len(named)
     try:
-        found = {key: torch.as_tensor(value) for key, value in shaped.items()}
-        return found if 2 * sum("." in str(key) for key in found) >= len(named) else {}
+        return {key: torch.as_tensor(value) for key, value in shaped.items()} if half else {}
     except (TypeError, ValueError, RuntimeError):
         return {}
 

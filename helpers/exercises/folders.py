@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata
 
 from helpers.exercises.states import difference, reason
+from helpers.exercises.trial import forked
 
 SECONDS = 20
 MOMENTUM = {"optimizer.state.0.weight.momentum_buffer": (5, 2)}
@@ -54,27 +55,18 @@ def cut(path: Path, key: str) -> None:
 def failure(answer: Callable[[], object]) -> str | None:
     """What to say if `answer` fails, tried in a process of its own that a bus error may kill; in this one where none can fork.
 
-    A forked process has lost the threads of its pool and of its process group, so the child has neither.
+    A forked process has lost the threads of its process group, so the child has none.
     """
     if not hasattr(os, "fork"):
         return _raised(answer)
-    reads, writes = os.pipe()
-    with warnings.catch_warnings(action="ignore"):
-        child = os.fork()
-    if child == 0:
-        try:
-            _die_quietly()
-            signal.alarm(SECONDS)
-            torch.set_num_threads(1)
-            dist.GroupMember.WORLD = None
-            with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-                os.write(writes, (_raised(answer) or "").encode())
-        finally:
-            os._exit(0)
-    os.close(writes)
-    with open(reads, "rb") as file:
-        said = file.read().decode()
-    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def tried() -> str:
+        _die_quietly()
+        dist.GroupMember.WORLD = None
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            return _raised(answer) or ""
+
+    said, ended = forked(tried, SECONDS)
     if ended == -signal.SIGBUS:
         return "Your function kills its process: it writes over a file that it has mapped, and then reads from the map."
     if ended == -signal.SIGALRM:

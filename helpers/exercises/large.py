@@ -8,7 +8,6 @@ import gc
 import json
 import os
 import re
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from helpers.exercises.states import difference
+from helpers.exercises.trial import forked
 
 STATUS = Path("/proc/self/status")
 SECONDS = 60
@@ -29,30 +29,22 @@ def taken(answer: Callable[[], Any], first: Callable[[], Any]) -> int | None:
     """Bytes by which `answer` raises the most memory that a process of its own has; None where nobody can tell.
 
     `first` does the same with little, so that the code is in memory before; its own most is forgotten (proc_pid_clear_refs(5)).
-    What is free is given back. The child has one thread, since a forked one has lost the others of its pool.
+    What is free is given back.
     """
     if not (STATUS.exists() and hasattr(os, "fork")):
         return None
     _give_back()
-    reads, writes = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            signal.alarm(SECONDS)
-            torch.set_num_threads(1)
-            first()
-            _give_back()
-            with contextlib.suppress(OSError):
-                STATUS.with_name("clear_refs").write_text("5")
-            before = _memory("VmRSS")
-            answer()
-            os.write(writes, str(_memory("VmHWM") - before).encode())
-        finally:
-            os._exit(0)
-    os.close(writes)
-    with open(reads, "rb") as file:
-        told = file.read()
-    os.waitpid(child, 0)
+
+    def grown() -> str:
+        first()
+        _give_back()
+        with contextlib.suppress(OSError):
+            STATUS.with_name("clear_refs").write_text("5")
+        before = _memory("VmRSS")
+        answer()
+        return str(_memory("VmHWM") - before)
+
+    told, _ = forked(grown, SECONDS)
     return int(told) if told else None
 
 

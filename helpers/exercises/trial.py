@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,6 +37,27 @@ def apart() -> Iterator[None]:
         random.setstate(python)
         if numpy:
             numpy.random.set_state(arrays)
+
+
+def forked(work: Callable[[], str], seconds: int) -> tuple[str, int]:
+    """What `work` says in a process of its own, nothing if it raises, and how that process ended; it has `seconds`.
+
+    The process has one thread: a forked one has lost the others of torch's pool. Raises AttributeError where none can fork.
+    """
+    reads, writes = os.pipe()
+    with warnings.catch_warnings(action="ignore"):
+        child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(seconds)
+            torch.set_num_threads(1)
+            os.write(writes, work().encode())
+        finally:
+            os._exit(0)
+    os.close(writes)
+    with open(reads, "rb") as file:
+        told = file.read().decode()
+    return told, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _default(device: torch.device) -> None:
