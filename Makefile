@@ -53,10 +53,12 @@ check-python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11. Install Python 3.11 or newer, or name it: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 
-$(VENV)/.lab: requirements.txt pyproject.toml | check-python
+$(VENV)/.lab: requirements.txt pyproject.toml deploy/jupyter_server_config.py | check-python
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install $(INDEX) -r requirements.txt
 	$(PIP) install --no-deps --editable .
+	mkdir -p $(VENV)/etc/jupyter
+	cp deploy/jupyter_server_config.py $(VENV)/etc/jupyter/
 	touch $@
 
 $(VENV)/.teach: requirements-teach.txt $(wildcard deploy/rise/*.json deploy/rise/static/*) $(VENV)/.lab

@@ -138,6 +138,8 @@ def test_make_lab_from_a_fresh_clone_and_again_as_an_ordinary_user(clone, ordina
     assert "Successfully installed" in first and re.search(r"torch-2\.13\.0", first)
     assert first.count("Signing notebook:") == len(list((clone / "notebooks").rglob("*.ipynb")))
     assert "00_start_here.ipynb" in first
+    settings = "jupyter_server_config.py"
+    assert (clone / ".venv/etc/jupyter" / settings).read_bytes() == (clone / "deploy" / settings).read_bytes()
     helpers = subprocess.run(
         [clone / ".venv/bin/python", "-c", "import helpers; print(helpers.__file__)"],
         cwd="/",

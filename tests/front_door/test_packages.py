@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib.metadata
 import json
 import re
@@ -12,8 +13,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jupyter_server.serverapp import ServerApp
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from traitlets.config import PyFileConfigLoader
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTS = ("requirements.txt", "requirements-teach.txt", "requirements-class.txt", "requirements-dev.txt")
@@ -100,3 +105,19 @@ def test_the_post_build_script_does_what_binder_needs():
     script = (ROOT / "postBuild").read_text()
     assert (ROOT / "postBuild").stat().st_mode & 0o111 and script.startswith("#!/usr/bin/env bash\n")
     assert "--editable ." in script and "jupyter trust" in script
+    assert "cp deploy/jupyter_server_config.py" in script
+
+
+def test_what_a_kernel_says_reaches_the_page_at_once(monkeypatch):
+    settings = PyFileConfigLoader("jupyter_server_config.py", f"{sys.prefix}/etc/jupyter").load_config()
+    made = ServerApp(config=settings).kernel_websocket_connection_class
+    connection, done = made.__new__(made), []
+
+    async def connect(self):
+        done.append("connected")
+
+    monkeypatch.setattr(ZMQChannelsWebsocketConnection, "connect", connect)
+    connection.websocket_handler = page = KernelWebsocketHandler.__new__(KernelWebsocketHandler)
+    page.set_nodelay = lambda on: done.append(f"no delay: {on}")
+    asyncio.run(connection.connect())
+    assert done == ["no delay: True", "connected"]
