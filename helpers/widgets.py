@@ -38,48 +38,51 @@ def flipbook(frames: Sequence[Picture], label: str = "step", still: int = 0) -> 
     ipywidgets.jsdlink((play, "value"), (steps, "value"))
     start.observe(lambda change: change["new"] and play.set_trait("value", steps.value % max(last, 1)), "value")
     ipywidgets.jslink((start, "value"), (play, "playing"))
-    return View([ipywidgets.HBox([start, play, *_named(steps).children]), pages], frames[still])
+    number = _number(steps)
+    ipywidgets.jslink((steps, "value"), (number, "value"))
+    return View([ipywidgets.HBox([start, play, steps, number]), pages], frames[still])
+
+
+def _number(control: ipywidgets.Widget) -> ipywidgets.Widget:
+    """A field of the slider's name, to stand beside it: a slider's handle has none that a screen reader could say."""
+    kind = ipywidgets.BoundedIntText if isinstance(control, ipywidgets.IntSlider) else ipywidgets.BoundedFloatText
+    same = {name: getattr(control, name) for name in ("value", "min", "max", "step", "description")}
+    return kind(**same, style={"description_width": "0px"}, layout={"width": "80px"})
 
 
 def _named(control: ipywidgets.Widget) -> ipywidgets.Widget:
-    """A slider with a number field of the same name beside it: a slider's handle has none that a screen reader could say."""
+    """A slider with its number; linked by the kernel, which hears of each change anyway: the browser would tell it twice."""
     if not isinstance(control, (ipywidgets.IntSlider, ipywidgets.FloatSlider)):
         return control
-    whole = isinstance(control, ipywidgets.IntSlider)
-    kind = ipywidgets.BoundedIntText if whole else ipywidgets.BoundedFloatText
-    same = {name: getattr(control, name) for name in ("value", "min", "max", "step", "description")}
-    field = kind(**same, style={"description_width": "0px"}, layout={"width": "80px"})
-    if whole:
-        ipywidgets.jslink((control, "value"), (field, "value"))
-    else:
-        ipywidgets.link((control, "value"), (field, "value"), (lambda value: round(value, 6), float))
-    return ipywidgets.HBox([control, field])
+    number = _number(control)
+    ipywidgets.link((control, "value"), (number, "value"), (lambda value: round(value, 6), type(control.value)))
+    return ipywidgets.HBox([control, number])
 
 
-def _drawn(render: Callable[..., Picture], controls: Mapping[str, Any], *more: Any) -> tuple[View, Callable[[], None]]:
-    """The controls, what else stands below them and the picture; and a call that draws it anew."""
+def _drawn(render: Callable[..., Picture], controls: Mapping[str, Any]) -> tuple[ipywidgets.HTML, Picture, Callable[[], None]]:
+    """A page with the picture, the picture as it is now, and a call that draws it anew."""
 
     def picture() -> Picture:
         return render(**{name: control.value for name, control in controls.items()})
 
     still = picture()
     page = ipywidgets.HTML(still.svg)
-    return View([*map(_named, controls.values()), *more, page], still), lambda: show(page, picture)
+    return page, still, lambda: show(page, picture)
 
 
 def live(render: Callable[..., Picture], **controls: ipywidgets.Widget) -> View:
     """⚙ A picture drawn anew by `render` at every change of a control, which gets the controls' values by name."""
-    view, anew = _drawn(render, controls)
+    page, still, anew = _drawn(render, controls)
     for control in controls.values():
         control.observe(lambda _: anew(), "value")
-    return view
+    return View([*map(_named, controls.values()), page], still)
 
 
 def pressed(render: Callable[..., Picture], label: str, **controls: ipywidgets.Widget) -> View:
     """⚙ Like `live`, for what takes longer than a frame: drawn anew when the button called `label` is pressed."""
     start = button(label)
     bar = ipywidgets.IntProgress(1, 0, 1, bar_style="info", layout={"visibility": "hidden", "width": "200px"})
-    view, anew = _drawn(render, controls, ipywidgets.HBox([start, bar]))
+    page, still, anew = _drawn(render, controls)
 
     def run(_: object) -> None:
         start.disabled, bar.layout.visibility = True, "visible"
@@ -89,7 +92,7 @@ def pressed(render: Callable[..., Picture], label: str, **controls: ipywidgets.W
             start.disabled, bar.layout.visibility = False, "hidden"
 
     start.on_click(run)
-    return view
+    return View([*map(_named, controls.values()), ipywidgets.HBox([start, bar]), page], still)
 
 
 def slider(label: str, low: float, high: float, value: float, step: float = 0.1) -> ipywidgets.Widget:
@@ -177,5 +180,4 @@ def own_file(model: nn.Module | None = None) -> View:
     line.observe(lambda change: setattr(page, "value", examine(change["new"].strip(), model).html), "value")
     upload.observe(uploaded, "value")
     rows = [("a path", "typed, then Enter"), ("a small file", "uploaded: it goes to this kernel, and no further")]
-    still = draw.table("Your own file, examined where it lies", ["give it", "how"], rows)
-    return View([line, upload, page], still)
+    return View([line, upload, page], draw.table("Your own file, examined where it lies", ["give it", "how"], rows))
