@@ -53,13 +53,12 @@ def curves(
     bottom = 80 + NAME_STEP * len(names)
     drawn += svg.text(NAME_X, bottom + 5, more, 15, svg.SOFT)
     axes.relim()
-    if room:
-        axes.update_datalim(room)
+    axes.update_datalim(room)
     axes.autoscale()
     axes.xaxis.set_label_text(shown(across))
     axes.yaxis.set_label_text(shown(up))
     right = NAME_X + max([svg.width_of(words, 15) for words in (*names.values(), more)] + [102])
-    plot = svg.el("g", _inner(axes.figure), transform="translate(28 58)")
+    plot = svg.el("g", _inner(axes.figure), transform="translate(28 58)", stroke_linejoin="round", stroke_linecap="butt")
     return svg.card(right + svg.MARGIN, max(318, bottom + 28), title, alt, plot + drawn)
 
 
@@ -86,12 +85,11 @@ def _axes() -> Axes:
 
 
 def _inner(figure: Any) -> str:
-    """The drawing inside matplotlib's SVG, its definitions renamed so that two pictures on a page do not clash."""
+    """The drawing inside matplotlib's SVG, its names unlike any other's; without its style, which is for all of a page."""
     from matplotlib import rc_context
 
     page = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "state dict", "font.family": ["DejaVu Sans"]}):
         figure.savefig(page, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    whole = page.getvalue()
-    inside = whole[whole.index("<defs>") : whole.rindex("</svg>")]
+    inside = page.getvalue().partition("</style>")[2].partition("</defs>")[2].rpartition("</svg>")[0]
     return re.sub(r"\n\s*", " ", inside).replace("xlink:href", "href")
