@@ -19,7 +19,7 @@ README = Path(__file__).with_name("README.md")
 HEAD = """# Speed
 
 Made by `make bench`; every line compares things of one run. Machines are noisy: read the ratios. A key press ends when
-the browser has painted the frame that it caused.
+the browser has painted the frame that it caused; the next comes 150 ms later.
 
 """
 

@@ -52,74 +52,81 @@ TICKS = {
     "resume (04)": """widgets.live(scenes.restored, model=widgets.tick("model"),
              optimizer=widgets.tick("optimizer", False))"""
 }
+REST = 150
 WATCH = """([cell, pictures]) => {
     window.times = [];
+    window.watch?.abort();
+    window.watch = new AbortController();
     let latest = 0;
     const seen = () => {
         const svg = [...cell.querySelectorAll(`${pictures} svg`)].find(s => s.checkVisibility());
         const img = cell.querySelector(`${pictures} img`);
-        return svg ? svg.outerHTML : img && img.complete && img.naturalWidth ? img.src : null;
+        return svg || (img && img.complete && img.naturalWidth ? img.src : null);
     };
+    let before = seen();
     document.addEventListener('keydown', () => {
-        const start = performance.now(), before = seen(), mine = ++latest;
+        const start = performance.now(), mine = ++latest;
         const look = () => {
             if (mine !== latest) return;
             const now = seen();
             if (now !== null && now !== before) {
+                before = now;
                 const channel = new MessageChannel();
                 channel.port1.onmessage = () => window.times.push(performance.now() - start);
                 channel.port2.postMessage(0);
             } else if (performance.now() - start < 5000) requestAnimationFrame(look);
         };
         requestAnimationFrame(look);
-    }, {capture: true});
+    }, {capture: true, signal: window.watch.signal});
 }"""
 
 
 def press(page: Page, cell: Locator, control: str, key: str, count: int) -> list[float]:
-    """Milliseconds from each of so many presses on a control to the painted frame; `WATCH` has to run in the page."""
+    """Milliseconds from each of so many presses on a control to the painted frame; `WATCH` has to run in the page.
+
+    Each waits for `REST` ms after the frame before, as somebody does who looks at it.
+    """
     cell.locator(control).first.focus()
     page.evaluate("() => { window.times = []; }")
     for done in range(1, count + 1):
+        page.wait_for_timeout(REST)
         page.keyboard.press(key)
         page.wait_for_function("count => window.times.length >= count", arg=done, polling=5)
     return page.evaluate("() => window.times")
 
 
-def measure(count: int = 100) -> list[Line]:
-    """▶ against `interact` with an inline figure, and every kind of ⚙, `count` key presses each."""
-    kinds = {
-        FLIPBOOK: ".noUi-handle",
-        INTERACT: ".noUi-handle",
-        **dict.fromkeys(LIVE.values(), ".noUi-handle"),
+def measure(rounds: int = 10, count: int = 20) -> list[Line]:
+    """▶ against `interact` with an inline figure, and every kind of ⚙: `count` key presses each in every round.
+
+    All are in one notebook and take turns, since a machine is not as fast in one minute as in the next.
+    """
+    controls = {
+        **dict.fromkeys((FLIPBOOK, INTERACT, *LIVE.values()), ".noUi-handle"),
         **dict.fromkeys(TICKS.values(), "input[type=checkbox]"),
     }
-    times = {}
+    times: dict[str, list[float]] = {source: [] for source in controls}
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         lab = JupyterLab(Path(folder))
         browser = launch(playwright)
         try:
-            for name, source in enumerate(tqdm(kinds, desc="screen", unit="widget")):
-                book = nbformat.v4.new_notebook(
-                    cells=[nbformat.v4.new_code_cell(SETUP), nbformat.v4.new_code_cell(source)],
-                    metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
-                )
-                nbformat.write(book, Path(folder) / "notebooks" / f"bench{name}.ipynb")
-                page = browser.new_page(viewport={"width": 1280, "height": 900})
-                opened = OpenNotebook(page, lab, f"bench{name}")
-                opened.run_all()
-                cell = opened.code_cell(1)
-                cell.locator(kinds[source]).first.wait_for()
-                page.evaluate(WATCH, [cell.element_handle(), ".jp-OutputArea-output"])
-                key = "Space" if "checkbox" in kinds[source] else "ArrowRight"
-                half = min(40, count // 2)
-                cell.locator(kinds[source]).first.focus()
-                page.keyboard.press("Home")
-                page.wait_for_timeout(1000)
-                there = press(page, cell, kinds[source], key, half)
-                times[source] = there + press(page, cell, kinds[source], {"ArrowRight": "ArrowLeft"}.get(key, key), half)
-                opened.shut_down()
-                page.close()
+            book = nbformat.v4.new_notebook(
+                cells=[nbformat.v4.new_code_cell(source) for source in (SETUP, *controls)],
+                metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+            )
+            nbformat.write(book, lab.folder / "notebooks" / "bench.ipynb")
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            opened = OpenNotebook(page, lab, "bench")
+            opened.run_all()
+            for turn in tqdm(range(rounds), desc="screen", unit="round"):
+                for number, (source, control) in enumerate(controls.items(), 1):
+                    cell = opened.code_cell(number)
+                    cell.locator(control).first.focus()
+                    if not turn:
+                        page.keyboard.press("Home")
+                    page.wait_for_timeout(1000)
+                    page.evaluate(WATCH, [cell.element_handle(), ".jp-OutputArea-output"])
+                    key = "Space" if "checkbox" in control else "ArrowLeft" if turn % 2 else "ArrowRight"
+                    times[source] += press(page, cell, control, key, count)
         finally:
             browser.close()
             lab.stop()
