@@ -26,7 +26,7 @@ from torch import Tensor
 from helpers import files, owners, pickles
 
 _CONTAINERS = (dict, OrderedDict, Counter, list, tuple, torch.Size)
-_SMALL, _LONGEST_INT, _LONGEST_REASON = 1 << 20, 2_032, 160
+_LONGEST_INT, _LONGEST_REASON = 2_032, 160
 
 
 class CheckpointError(Exception):
@@ -80,7 +80,7 @@ def load(path: str | Path, into: Mapping[str, Any] | None = None) -> Any:
     """
     try:
         with pickles.opened(path) as (file, header):
-            contents = _read(io.BytesIO(file.read()) if header.size <= _SMALL else file, header)
+            contents = _read(file, header)
     except ValueError as error:
         raise CheckpointError(str(error)) from error
     try:
@@ -193,9 +193,7 @@ def _comes_back(value: Any) -> bool:
     file = io.BytesIO()
     try:
         torch.save(value, file)
-        header = pickles.safe_header(file, "")
-        file.seek(0)
-        return type(_read(file, header)) is type(value)
+        return type(_read(file, pickles.safe_header(file, ""))) is type(value)
     except Exception:
         return False
 

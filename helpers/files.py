@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 KINDS = {
     "torch": "a checkpoint of torch 1.6 or newer; torch.load reads it",
@@ -63,8 +63,7 @@ _STARTS = {
 _PROBE, _LONGEST_HEADER, _CHUNK = 512, 1 << 24, 1 << 20
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry of a zip, or one tensor of a safetensors file, and its `size` in bytes."""
 
     name: str

@@ -5,6 +5,8 @@ The instructions and what each takes from the stack and leaves on it are those o
 
 from __future__ import annotations
 
+import io
+import os
 import pickletools
 import re
 import zipfile
@@ -43,7 +45,7 @@ _WORDS = {
 _MOST_NESTED, _MOST_COPIED, _OLD_PICKLES = 30_000, 100_000, 5
 _ENDS, _FOLDER, _LONGEST_PICKLE = 98, 0x10, 1 << 22
 _COPIERS = ("builtins.set", "collections.OrderedDict", "collections.Counter", "torch.Size")
-_MANY, _MADE = 1 << 30, object()
+_MANY, _SMALL, _MADE = 1 << 30, 1 << 22, object()
 _PUTS, _GETS = {"LONG_BINPUT", "BINPUT", "MEMOIZE", "PUT"}, {"BINGET", "LONG_BINGET", "GET"}
 _TUPLES, _ASKS = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}, {"GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}
 _HOLDERS, _FILLS = {"EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET"}, {"APPEND", "APPENDS", "ADDITEMS", "SETITEM", "SETITEMS"}
@@ -208,19 +210,18 @@ def refusal(program: Program) -> Refusal | None:
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[tuple[BinaryIO, Header]]:
-    """A checkpoint of tensors, opened once, and what it says of itself. Raises ValueError as `safe_header` does."""
+    """A checkpoint of tensors, opened once, a small one in memory; and what it says of itself. Raises as `safe_header` does."""
     try:
         file = open_file(path)
     except OSError:
         raise ValueError(read_header(path).words) from None
     with file:
-        header = safe_header(file, Path(path).name)
-        file.seek(0)
-        yield file, header
+        source = io.BytesIO(file.read()) if os.fstat(file.fileno()).st_size <= _SMALL else file
+        yield source, safe_header(source, Path(path).name)
 
 
 def safe_header(file: BinaryIO, name: str) -> Header:
-    """What a checkpoint says of itself.
+    """What a checkpoint says of itself; the file stands at its start again.
 
     Raises ValueError, in one sentence, for a file of another kind and for one that it would be unwise to open.
     """
@@ -233,4 +234,5 @@ def safe_header(file: BinaryIO, name: str) -> Header:
         raise ValueError(f"{name!r} is damaged or no checkpoint: {' '.join(str(error).split())}.") from error
     if refused:
         raise ValueError(f"{name!r} {refused.words}")
+    file.seek(0)
     return header
