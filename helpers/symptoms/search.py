@@ -20,7 +20,7 @@ class Words:
         for group in rules["synonyms"]:
             for word in group:
                 self.same.setdefault(self.stem(word), self.stem(group[0]))
-        self.subject = sorted({self.token(word) for word in self.split(rules["subject"])})
+        self.subject = sorted({self.token(word.strip(".")) for word in rules["subject"].split()})
         self.phrases = [[sorted(set(self.tokens(phrase))) for phrase in entry] for entry in phrases]
         self.counts = Counter(token for entry in self.phrases for token in set().union(*entry))
         self.weights = {token: 2 * round(50 * math.log(1 + len(phrases) / n)) for token, n in sorted(self.counts.items())}

@@ -183,6 +183,23 @@ def test_which_numbers_of_a_shape_differ_counts(key, saved, here, address):
     assert symptoms.find(f"RuntimeError: Error(s) in loading state_dict for Net:\n\tsize mismatch for {key}: {shapes}")[0].address == address
 
 
+TORCHRUN = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError:"
+SAID = {
+    "RuntimeError: Input type (torch.cuda.FloatTensor) and weight type (torch.FloatTensor) should be the same": [],
+    'FileNotFoundError: No such file or directory: "model-00001-of-00003.safetensors"': ["shards-with-an-index", "no-such-file"],
+    "FileNotFoundError: [Errno 2] No such file or directory: 'run/model.safetensors'": ["no-such-file"],
+    f"{TORCHRUN}\ntrain.py FAILED\nRoot Cause (first observed failure):\n": ["one-rank-died"],
+    f"KeyError: 'param_groups'\n{TORCHRUN}\ntrain.py FAILED\n": ["keyerror-param-groups", "one-rank-died"],
+    "TypeError: Optimizer.load_state_dict() takes 2 positional arguments but 3 were given": ["optimizer-has-no-strict"],
+    "AttributeError: 'OrderedDict' object has no attribute 'cuda'": ["dict-used-as-a-model"],
+}
+
+
+@pytest.mark.parametrize("text", SAID)
+def test_what_is_found_and_in_which_order(text):
+    assert [hit.address for hit in symptoms.find(text)] == SAID[text]
+
+
 def test_no_entry_answers_to_the_text_of_another(capsys):
     """Printed, so that whoever adds an entry sees which others its words reach: `pytest -s -k text_of_another`."""
     pairs = []
