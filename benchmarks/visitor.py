@@ -114,6 +114,8 @@ class Visitor:
             kind, content = told["header"]["msg_type"], told["content"]
             if kind == "comm_open":
                 self.opened[content["comm_id"]] = content["data"].get("state", {})
+            if kind == "status" and content["execution_state"] in ("restarting", "dead"):
+                raise RuntimeError("the kernel is gone")
             if told["parent_header"].get("msg_id") != sent:
                 continue
             if kind == "stream":

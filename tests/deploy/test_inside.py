@@ -126,6 +126,14 @@ def test_there_is_no_way_out_of_the_namespaces_and_no_job_for_later(room):
     played(room, story)
 
 
+def test_a_kernel_that_is_killed_is_told_from_one_that_computes(room):
+    async def story(one, two):
+        with pytest.raises(RuntimeError, match="the kernel is gone"):
+            await two.run("import os; os.kill(os.getpid(), 9)")
+
+    played(room, story)
+
+
 def test_memory_is_counted_wherever_it_lies(room):
     fill = "import os; file = os.memfd_create('x'); [os.write(file, bytes(1 << 20)) for _ in range(4000)]"
 
