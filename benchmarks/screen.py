@@ -63,14 +63,12 @@ WATCH = """([cell, pictures]) => {
         const img = cell.querySelector(`${pictures} img`);
         return svg || (img && img.complete && img.naturalWidth ? img.src : null);
     };
-    let before = seen();
     document.addEventListener('keydown', () => {
-        const start = performance.now(), mine = ++latest;
+        const start = performance.now(), before = seen(), mine = ++latest;
         const look = () => {
             if (mine !== latest) return;
             const now = seen();
             if (now !== null && now !== before) {
-                before = now;
                 const channel = new MessageChannel();
                 channel.port1.onmessage = () => window.times.push(performance.now() - start);
                 channel.port2.postMessage(0);
@@ -120,9 +118,8 @@ def measure(rounds: int = 10, count: int = 20) -> list[Line]:
             for turn in tqdm(range(rounds), desc="screen", unit="round"):
                 for number, (source, control) in enumerate(controls.items(), 1):
                     cell = opened.code_cell(number)
-                    cell.locator(control).first.focus()
                     if not turn:
-                        page.keyboard.press("Home")
+                        cell.locator(control).first.press("Home")
                     page.wait_for_timeout(1000)
                     page.evaluate(WATCH, [cell.element_handle(), ".jp-OutputArea-output"])
                     key = "Space" if "checkbox" in control else "ArrowLeft" if turn % 2 else "ArrowRight"
