@@ -51,7 +51,10 @@ def kernels(folder: Path, environment: Mapping[str, str]) -> Iterator[dict[str, 
 
 
 def serve(place: str) -> None:
-    """Forks a process for each client, until standard input ends; a client that goes takes its process with it."""
+    """Forks a process for each client, until standard input ends; a client that goes takes its process with it.
+
+    One event at a time: what the first closes, the next may be about.
+    """
     del sys.path[0]
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(place)
@@ -67,7 +70,7 @@ def serve(place: str) -> None:
     waiting.register(sys.stdin, selectors.EVENT_READ)
     waiting.register(listener, selectors.EVENT_READ)
     while True:
-        for ready, _ in waiting.select():
+        for ready, _ in waiting.select()[:1]:
             if ready.fileobj is sys.stdin:
                 for key in [*waiting.get_map().values()]:
                     if isinstance(key.data, int):
@@ -75,9 +78,9 @@ def serve(place: str) -> None:
                 return
             if ready.fileobj is listener:
                 client, _ = listener.accept()
-                process = fork(client, listener)
-                waiting.register(client, selectors.EVENT_READ, process)
-                waiting.register(os.pidfd_open(process), selectors.EVENT_READ, (process, client))
+                if process := fork(client, listener):
+                    waiting.register(client, selectors.EVENT_READ, process)
+                    waiting.register(os.pidfd_open(process), selectors.EVENT_READ, (process, client))
             elif isinstance(ready.data, tuple):
                 process, client = ready.data
                 with suppress(OSError):
@@ -96,8 +99,11 @@ def serve(place: str) -> None:
 
 
 def fork(client: socket.socket, listener: socket.socket) -> int:
-    """The id of a new process, with the client's arguments, folder, environment and streams."""
+    """The id of a new process, with the client's arguments, folder, environment and streams; 0 if the client went before."""
     told, sent, _, _ = client.recvmsg(1 << 20, socket.CMSG_SPACE(12))
+    if not sent:
+        client.close()
+        return 0
     streams = array.array("i", sent[0][2])
     if process := os.fork():
         for stream in streams:

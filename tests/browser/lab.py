@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from pathlib import Path
 
@@ -63,16 +64,23 @@ def serious(page: Page, where: str = "body", rules: bool = True) -> dict[str, st
 
 
 class JupyterLab:
-    """A JupyterLab server on loopback over a trusted copy of the notebooks, without a token, in `folder`."""
+    """A JupyterLab server on loopback over a trusted copy of the notebooks, without a token, in `folder`.
+
+    Its kernels talk through files: of their five ports another process may take one before they do, and if it is that of the
+    outputs, the page says "connecting" for ever. The path of such a file has about 100 bytes at most.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        files = os.name == "posix"
+        self.sockets = tempfile.TemporaryDirectory(dir="/tmp" if files else None)
         shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
         shutil.copytree(ROOT / "docs", folder / "docs")
         self.env = {
             **os.environ,
             "JUPYTER_DATA_DIR": str(folder / "data"),
             "JUPYTER_CONFIG_DIR": str(folder / "config"),
+            "JUPYTER_RUNTIME_DIR": self.sockets.name,
             "IPYTHONDIR": str(folder / "ipython"),
             "JUPYTER_PLATFORM_DIRS": "1",
         }
@@ -89,6 +97,7 @@ class JupyterLab:
             *("--IdentityProvider.token=", "--ServerApp.password=", "--expose-app-in-browser"),
             "--ServerApp.tornado_settings={'page_config_data': {'buildCheck': False, 'buildAvailable': False}}",
             *(f"--port={self.port}", f"--ServerApp.root_dir={folder}", f"--LabApp.app_settings_dir={settings}"),
+            f"--KernelManager.transport={'ipc' if files else 'tcp'}",
         ]
         with open(folder / "lab.log", "w") as log:
             self.server = subprocess.Popen(command, cwd=folder, env=self.env, stdout=log, stderr=subprocess.STDOUT)
@@ -110,6 +119,7 @@ class JupyterLab:
         """Ends the server and its kernels."""
         self.server.terminate()
         self.server.wait()
+        self.sockets.cleanup()
 
 
 class OpenNotebook:
