@@ -18,6 +18,7 @@ ALIVE = "This picture answers to its controls when it runs: in JupyterLab after 
 
 NONE = "Nothing fits, and a wrong lead is worse than none. The index of all messages has them by kind."
 DRAWS = re.compile(r"(widgets|scenes|draw)\.\w+\(")
+LIVE = re.compile(r"^widgets\.", re.MULTILINE)
 
 
 def replaced(lesson: Lesson, deck: bool = False) -> nbformat.NotebookNode:
@@ -43,7 +44,7 @@ def replaced(lesson: Lesson, deck: bool = False) -> nbformat.NotebookNode:
             html = flipbook(lesson.flipbooks[k])
         elif "widgets.symptom_finder()" in cell.source:
             html, cell.metadata["transient"] = still if deck else finder(still), {"remove_source": True}
-        elif k in lesson.live:
+        elif LIVE.search(cell.source) and still:
             html = f"<figure class='live'>{still}<figcaption>{ALIVE}</figcaption></figure>"
         elif still:
             html = still

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import re
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from helpers.quiz import Exercise, Prediction
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
+FLIPBOOK = "widgets.flipbook("
 VIEW, STATE = "application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json"
 
 
@@ -32,12 +34,11 @@ class Flipbook:
 
 @dataclass
 class Lesson:
-    """A notebook as stored; `flipbooks` and `live` are numbers of cells that hold a widget."""
+    """A notebook as stored, and its flipbooks by the number of their cell."""
 
     path: Path
     notebook: nbformat.NotebookNode
     flipbooks: dict[int, Flipbook] = field(default_factory=dict)
-    live: set[int] = field(default_factory=set)
 
     @property
     def page(self) -> str:
@@ -64,33 +65,35 @@ def read(path: Path) -> Lesson:
 
 
 def read_all(run: bool = True) -> list[Lesson]:
-    """Lessons, error by error, solutions; the lessons are run for their frames, two at a time, the longest early."""
+    """Lessons, error by error, solutions; the lessons are run for their frames, two at a time, each to its last flipbook."""
     lessons = [read(path) for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
     if run:
         with ProcessPoolExecutor(2) as pool:
-            ran = pool.map(_run, [lesson.path for lesson in reversed(lessons)])
-            for lesson, cells in zip(reversed(lessons), tqdm(ran, "running the lessons", len(lessons))):
-                _add(lesson, cells)
+            for lesson, ran in zip(lessons, tqdm(pool.map(_run, lessons), "running the lessons", len(lessons))):
+                _add(lesson, ran)
     return lessons + [read(path) for folder in ("errors", "solutions") for path in sorted((NOTEBOOKS / folder).glob("*.ipynb"))]
 
 
-def _run(path: Path) -> dict[int, Flipbook | None]:
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": path.parent}}, store_widget_state=True).execute()
+def _run(lesson: Lesson) -> dict[int, Flipbook]:
+    cells = lesson.notebook.cells
+    last = max((k for k, cell in enumerate(cells) if cell.cell_type == "code" and FLIPBOOK in cell.source), default=-1)
+    notebook = copy.deepcopy(lesson.notebook)
+    notebook.cells = notebook.cells[: last + 1]
+    if last >= 0:
+        place = {"metadata": {"path": lesson.path.parent}}
+        NotebookClient(notebook, timeout=600, resources=place, store_widget_state=True).execute()
     state = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
     return {
         k: _flipbook(state, output.data[VIEW]["model_id"])
         for k, cell in enumerate(notebook.cells)
-        if cell.cell_type == "code"
+        if cell.cell_type == "code" and FLIPBOOK in cell.source
         for output in cell.outputs
         if VIEW in output.get("data", {})
     }
 
 
-def _flipbook(state: Mapping[str, Any], view: str) -> Flipbook | None:
+def _flipbook(state: Mapping[str, Any], view: str) -> Flipbook:
     inside = {model["model_name"]: model["state"] for model in _below(state, view)}
-    if "StackModel" not in inside:
-        return None
     pages = [state[child.removeprefix("IPY_MODEL_")]["state"]["value"] for child in inside["StackModel"]["children"]]
     slider = inside["IntSliderModel"]
     return Flipbook(tuple(pages), slider.get("value", 0), slider["description"])
@@ -104,20 +107,12 @@ def _below(state: Mapping[str, Any], view: str) -> Iterator[Mapping[str, Any]]:
             yield from _below(state, child.removeprefix("IPY_MODEL_"))
 
 
-def _add(lesson: Lesson, ran: Mapping[int, Flipbook | None]) -> None:
+def _add(lesson: Lesson, ran: Mapping[int, Flipbook]) -> None:
     for k, flipbook in ran.items():
-        stored = "".join(
-            output.data.get("image/svg+xml", "")
-            for output in lesson.notebook.cells[k].outputs
-            if output.output_type in ("display_data", "execute_result")
-        )
-        if flipbook is None:
-            if stored:
-                lesson.live.add(k)
-        elif flipbook.frames[flipbook.still] != stored:
+        stored = [output.data.get("image/svg+xml") for output in lesson.notebook.cells[k].outputs if "data" in output]
+        if flipbook.frames[flipbook.still] not in stored:
             raise RuntimeError(
                 f"Cell {k} of {lesson.path.name} shows another still than the one that is stored. "
                 "Run `make refresh`, look at it, and publish again."
             )
-        else:
-            lesson.flipbooks[k] = flipbook
+        lesson.flipbooks[k] = flipbook

@@ -58,9 +58,10 @@ def best_of(states: list[Part], model: nn.Module | None) -> tuple[Part | None, l
         return (states[0] if states else None), [], []
     own = model.state_dict()
     parts = [*states, *_joined(states, model)]
-    found = [compare(part.value, own, values=False, explain=True) for part in parts]
+    found = [compare(part.value, own, values=False, explain=True, in_order=True) for part in parts]
+    most = max(map(matched, found))
     ranks = [
-        (matched(pairs) > 0, not part.averaged, matched(pairs), sum(pair.relation == "same" for pair in pairs))
+        (2 * matched(pairs) > most, not part.averaged, matched(pairs), sum(pair.relation == "same" for pair in pairs))
         for part, pairs in zip(parts, found, strict=True)
     ]
     best = ranks.index(max(ranks))
@@ -78,6 +79,8 @@ def _joined(states: list[Part], model: nn.Module) -> list[Part]:
         if part.path and part.path[:-1] == states[0].path[:-1]:
             called = _OF_A_DICT.sub("", str(part.path[-1]))
             fits = [name for name in inside if name == called] or [name for name in inside if name.endswith(f".{called}")]
+            short = (name for name in inside if "." not in name and (name.startswith(called) or called.endswith(name)))
+            fits = fits or [*short] * bool(called)
             pieces |= {fits[0]: part} if len(fits) == 1 else {}
     whole = {f"{place}.{key}": value for place, part in pieces.items() for key, value in part.value.items()}
     listed = "".join(f"        {place!r}: {part.code},\n" for place, part in pieces.items())

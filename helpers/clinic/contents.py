@@ -19,6 +19,7 @@ from helpers.describe import Row, describe, require_state_dict, shape_name, size
 
 MOST_SHOWN = 4
 LOOK_AT, LOOK_AT_ALL = 1 << 20, 8 << 20
+PACKED = ("_packed_params", ".qweight", ".qzeros", ".weight_packed", ".absmax", ".weight_scale", ".weight_scale_inv")
 AVERAGED = re.compile(r"(?<![a-z])(ema|averag|shadow|swa|teacher)")
 KINDS = (
     ({"exp_avg", "exp_inf"}, "Adamax"),
@@ -159,11 +160,11 @@ def _optimizer(part: Part) -> Finding:
 
 def _oddities(rows: list[Row]) -> list[Finding]:
     found = []
-    if empty := [row.key for row in rows if row.shape and 0 in row.shape]:
+    if empty := [row.key for row in rows if row.shape and 0 in row.shape and row.key.endswith(("weight", "bias"))]:
         what = f"Empty: {counted(len(empty), 'tensor')}, such as {empty[0]!r}."
         why = "ZeRO-3 saves empty tensors; the numbers lie in the folders beside it: DeepSpeed's zero_to_fp32.py joins them."
         found.append(explained(what, why, "empty-tensors", sure="likely"))
-    if quantised := [row.key for row in rows if "quantised" in row.note or row.key.endswith("_packed_params")]:
+    if quantised := [row.key for row in rows if "quantised" in row.note or row.key.endswith(PACKED)]:
         what = f"It is quantised: {counted(len(quantised), 'key')}, such as {quantised[0]!r}."
         why = "Quantise the model in the same way before it loads, or get the file from before."
         found.append(explained(what, why, "quantised-checkpoint", level="look"))
@@ -202,7 +203,7 @@ def _values(part: Part) -> list[Finding]:
         read += row.bytes
         top = float(value.detach().float().abs().max())
         if not math.isfinite(top):
-            ill.append(row.key)
+            ill += [row.key] * ("mask" not in row.key or bool(value.isnan().any()))
         elif top == 0 and value.dim() > 1:
             zero.append(f"{row.key} ({shape_name(row.shape)})")
     if ill:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from helpers.clinic.choosing import matched
 from helpers.clinic.contents import Part
+from helpers.clinic.doubts import codes, untied
 from helpers.clinic.finding import Finding, explained, importing
 from helpers.clinic.recipes import recipes
 from helpers.clinic.renaming import renaming
 from helpers.compare import Pair, compare, same_storage
 
 MOST_SHOWN = 4
-_POSITIONS = re.compile(r"(^|[._])(pos|position|positional|wpe)")
+_POSITIONS = re.compile(r"(^|[._])(pos|position|positional|wpe)($|[._]|emb|enc)")
 _OF_GPT2 = ("c_attn", "c_fc", "c_proj")
 
 
@@ -39,9 +40,9 @@ def fitting(part: Part, model: nn.Module, pairs: list[Pair], equal: list[Part], 
     ill = _ailments(moved, model, own, plain)
     if not ill.cures and not any(pair.relation == "same" or pair.word == "shape" for pair in plain):
         return [_of_another_model(part)]
-    if coded := [pair.key for pair in plain if pair.relation == "same" and _is_coded(moved[pair.key], own[pair.key])]:
+    if coded := codes(moved, model):
         why = "They are codes of a quantised model: as weights they would load, and be wrong."
-        return [explained(f"Integers stand where the model has floats, such as at {coded[0]!r}.", why, "quantised-checkpoint")]
+        return [explained(f"Codes stand where the model has floats, such as at {coded[0]!r}.", why, "quantised-checkpoint")]
     why, sure = "One mapping explains them, and the lines below rename them.", "certain"
     if lone := [f"{pair.candidates[0]} for {pair.key}" for pair in pairs if pair.candidates]:
         why, sure = f"{lone[0]}: the shapes agree, but it may as well be another layer. Compare outputs.", "likely"
@@ -98,6 +99,10 @@ def _ailments(state: dict[str, Any], model: nn.Module, own: Mapping[str, Any], p
     ill = Ailments()
     reshaped = [pair.key for pair in pairs if pair.word == "shape" and state[pair.key].numel()]
     shapes = {key: (tuple(state[key].shape), tuple(own[key].shape)) for key in reshaped}
+    flat = [key for key, (one, other) in shapes.items() if [n for n in one if n > 1] == [n for n in other if n > 1]]
+    cure = f"for key in {flat!r}:\n    state[key] = state[key].reshape(model.state_dict()[key].shape)"
+    ill.add("Of the same size, in another shape", flat, "Only dimensions of size 1 differ.", "another-model-size", cure)
+    shapes = {key: both for key, both in shapes.items() if key not in flat}
     turned = [key for key, (one, other) in shapes.items() if len(one) == 2 and one == other[::-1] and not _biased(key, shapes)]
     tables = [key for key, (one, other) in shapes.items() if key not in turned and _is_table(key, one, other, model, shapes)]
     grown = [key for key in tables if shapes[key][0] < shapes[key][1]]
@@ -117,12 +122,9 @@ def _ailments(state: dict[str, Any], model: nn.Module, own: Mapping[str, Any], p
     ill.add("A table larger than the model's, such as a vocabulary", shrunk, why, "larger-vocabulary", sure="likely")
     _resized([key for key in shapes if key not in turned + tables], shapes, ill)
     _absent(state, own, pairs, ill)
+    apart = untied(state, own)
+    ill.add("Tied in the model, two in the file", apart, "The last one loaded stays for both.", "tied-weights")
     return ill
-
-
-def _is_coded(value: Any, own: Any) -> bool:
-    both = isinstance(value, Tensor) and isinstance(own, Tensor) and own.is_floating_point() and value.dim() > 1
-    return both and not value.is_floating_point() and not value.is_complex() and not value.is_quantized
 
 
 def _biased(key: str, shapes: Mapping[str, Any]) -> bool:
@@ -143,13 +145,15 @@ def _is_table(key: str, one: tuple[int, ...], other: tuple[int, ...], model: nn.
 
 
 def _resized(keys: list[str], shapes: dict[str, Any], ill: Ailments) -> None:
-    rows_alone = all(one[1:] == other[1:] for one, other in map(shapes.__getitem__, keys))
+    placed = [key for key in keys if _POSITIONS.search(key)]
+    why = "Interpolate them, or begin anew."
+    ill.add("Positions of another length", placed, why, "positional-embedding", sure="likely")
+    keys = [key for key in keys if key not in placed]
+    rows_alone = all(one and other and one[1:] == other[1:] for one, other in map(shapes.__getitem__, keys))
     what, why, address = "Of another size", "Build the model with the sizes that the file has.", "another-model-size"
     if all(len(one) > 2 and (one[0], *one[2:]) == (other[0], *other[2:]) for one, other in map(shapes.__getitem__, keys)):
         address = "other-number-of-channels"
-    if any(map(_POSITIONS.search, keys)):
-        what, why, address = "Positions of another length", "Interpolate them, or begin anew.", "positional-embedding"
-    elif rows_alone and len({key.rpartition(".")[0] for key in keys}) == 1:
+    if rows_alone and len({key.rpartition(".")[0] for key in keys}) == 1:
         what, address = "A new head", "other-number-of-classes"
         why = f"Another number of classes: to predict, build the model with {shapes[keys[0]][0][0]}; or train this one's."
     ill.add(what, keys, why, address, sure="likely")
@@ -179,14 +183,25 @@ def _absent(state: dict[str, Any], own: Mapping[str, Any], pairs: list[Pair], il
         ill.add(f"Another number of layers in {place or 'the model'}", layers, why, "missing-only")
         missing, extra = ([key for key in keys if key not in layers] for keys in (missing, extra))
     address = "num-batches-tracked" if all(key.endswith("num_batches_tracked") for key in missing) else "missing-only"
-    why = "The file has nothing for them: they keep the numbers that the model was made with."
-    ill.add("Missing in the file", missing, why, address)
+    why, sure = "The file has nothing for them: they keep the numbers that the model was made with.", "certain"
+    if alike := [key for key in extra if any(_alike(state[key], key, own[lacks], lacks) for lacks in missing)]:
+        why, sure = f"They keep the numbers that the model was made with, unless {alike[0]} is one of them.", "cannot be told"
+    ill.add("Missing in the file", missing, why, address, sure=sure)
+    added = [key for key in extra if "lora_" in key]
+    why = "Without them it is the model from before its fine-tuning: merge them where they were trained."
+    ill.add("LoRA's changes, not merged", added, why, "lora-keys")
+    extra = [key for key in extra if key not in added]
     biases = [key for key in extra if key.endswith("bias") and f"{key.removesuffix('bias')}weight" in own]
     why = "The saved layers had them, and without them the outputs are others: build these layers with bias=True."
     ill.add("Biases that the model's layers have not", biases, why, "unexpected-only")
     extra = [key for key in extra if key not in biases]
     address = "position-ids" if all(key.endswith("position_ids") for key in extra) else "unexpected-only"
     ill.add("Unexpected in the file", extra, "The model has no place for them; they are left out.", address)
+
+
+def _alike(value: Any, key: str, other: Any, name: str) -> bool:
+    both = isinstance(value, Tensor) and isinstance(other, Tensor) and value.shape == other.shape
+    return both and key.split(".")[-1] == name.split(".")[-1]
 
 
 def _numbered(keys: Iterable[str]) -> dict[str, set[int]]:

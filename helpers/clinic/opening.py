@@ -165,6 +165,11 @@ def _refused(path: Path, refused: pickles.Refusal) -> Finding:
         return Finding(what, why, f"import torch\n\ncheckpoint = {_LOAD.format(str(path), '')}", "", "likely", "bad")
     if not asked or not all(_OF_A_MODEL.fullmatch(name) and name.split(".")[0] not in _PYTHONS for name in asked):
         return explained(what, f"{why} No weights need that: leave it closed.", "blocked-module")
+    if not any(name.startswith("torch.nn.") for name in asked):
+        why += " A class of its maker's beside the weights, such as a config. Only if you made the file: run this where it is."
+        return explained(
+            what, f"{why} Then examine(checkpoint, model).", "argparse-namespace", _allowing(path, asked), "likely"
+        )
     code = f"""import torch
 
 whole = torch.load({str(path)!r}, map_location="cpu", weights_only=False)

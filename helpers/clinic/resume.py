@@ -41,6 +41,7 @@ def _in_order(part: Part, optimizer: optim.Optimizer, model: nn.Module | None, h
     """Position by position: names where the file has them, else shapes."""
     names = [name for group in part.value["param_groups"] for name in group.get("param_names", ())]
     places = [place for group in part.value["param_groups"] for place in group["params"]]
+    names = names or [place for place in places if isinstance(place, str)]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     known = {id(value): name for name, value in model.named_parameters()} if model is not None else {}
     mine = [known.get(id(parameter), "") for parameter in parameters]

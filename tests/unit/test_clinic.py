@@ -830,6 +830,13 @@ def test_attention_in_three_tensors_and_in_one():
     assert "Attention in" not in words(examine(apart.state_dict(), nn.ModuleDict({"attn": nn.MultiheadAttention(8, 2)})))
 
 
+def test_attention_whose_key_has_no_bias_as_whispers():
+    apart, fused = nn.ModuleDict({"attn": Attention(4)}), nn.ModuleDict({"attn": nn.MultiheadAttention(4, 2)})
+    query, value = apart["attn"].q_proj.bias, apart["attn"].v_proj.bias
+    apart["attn"].k_proj.bias = None
+    loads(apart.state_dict(), fused, {"attn.in_proj_bias": torch.cat([query, torch.zeros(4), value])})
+
+
 def test_what_is_tied_to_what_is_made_is_not_missing():
     with warnings.catch_warnings(action="ignore"):
         normed = nn.utils.weight_norm(nn.Linear(3, 3))
@@ -1006,3 +1013,194 @@ def test_a_vocabulary_larger_than_the_models():
 def test_another_size_of_the_whole_model():
     small, large = (nn.Sequential(*[nn.Linear(width, width) for _ in range(4)]) for width in (2, 3))
     assert "size mismatch for 0.weight, for 0.bias" in words(examine(small.state_dict(), large))
+
+
+def layered(*sizes, places=None):
+    """Linear layers in a row, under their numbers or those that are given."""
+    layers = [nn.Linear(one, other) for one, other in zip(sizes, sizes[1:])]
+    return nn.ModuleDict(dict(zip(map(str, places or range(len(layers))), layers)))
+
+
+@pytest.mark.parametrize(
+    "old, new", [((0, 2, 4), (0, 1, 2)), ((0, 2, 3), (0, 1, 2)), ((1, 3, 5), (0, 1, 2)), ((0, 1, 2), (0, 3, 6))]
+)
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_layers_that_are_numbered_anew_keep_their_order(old, new, prefix):
+    saved, model = layered(4, 8, 8, 8, places=old), layered(4, 8, 8, 8, places=new)
+    wanted = {f"{place}.weight": saved[str(was)].weight for was, place in zip(old, new)}
+    found = loads(prefixed(saved.state_dict(), prefix), model, wanted)
+    assert "Its keys have other names." in words(found)
+
+
+def test_blocks_that_are_numbered_anew_keep_their_order():
+    saved = {f"layers.{k}.{name}.weight": torch.rand(8, 8) for k in (0, 2, 4) for name in "ab"}
+    model = nn.ModuleDict({"layers": nn.ModuleList(nn.ModuleDict({n: nn.Linear(8, 8, False) for n in "ab"}) for _ in range(3))})
+    found = loads(
+        saved, model, {"layers.1.a.weight": saved["layers.2.a.weight"], "layers.2.b.weight": saved["layers.4.b.weight"]}
+    )
+    assert "(likely)" in words(found)
+
+
+def test_a_norm_between_the_layers_gets_no_layers_bias():
+    saved = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+    layers = [nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)]
+    model = nn.Sequential(*layers)
+    loads(saved.state_dict(), model, {"3.weight": saved[2].weight, "3.bias": saved[2].bias, "4.bias": torch.zeros(8)})
+
+
+def test_no_number_is_dropped_out_of_all_names():
+    saved = {f"blocks.{c}.{k}.norm.{w}": torch.rand(8) for c, k in ((0, 0), (0, 1), (1, 2), (1, 3)) for w in ("weight", "bias")}
+    model = nn.ModuleDict({"blocks": nn.ModuleList(nn.ModuleDict({"norm": nn.LayerNorm(8)}) for _ in range(4))})
+    loads(saved, model, {f"blocks.{k}.norm.weight": saved[f"blocks.{c}.{k}.norm.weight"] for c, k in ((0, 1), (1, 2), (1, 3))})
+
+
+def test_turned_matrices_are_not_exchanged():
+    model = nn.ModuleDict({"fc1": nn.Linear(8, 32, False), "fc2": nn.Linear(32, 8, False)})
+    saved = {"fc1.weight": torch.rand(8, 32), "fc2.weight": torch.rand(32, 8)}
+    loads(saved, model, {key: value.t() for key, value in saved.items()})
+
+
+def test_an_average_that_fits_whole_is_taken_before_a_piece_that_fits_in_one_key():
+    model = nn.ModuleDict({"conv1": nn.Conv2d(3, 4, 3), "fc": nn.Linear(8, 5)})
+    average = {key: torch.rand_like(value) for key, value in model.state_dict().items()}
+    loads({"d": {"conv1.weight": torch.rand(4, 3, 3, 3), "out.weight": torch.rand(1, 8)}, "g_ema": average}, model, average)
+
+
+def test_a_key_that_has_the_name_already_does_not_take_its_place():
+    model = nn.ModuleDict({"a": nn.Linear(4, 4), "fc": nn.Linear(8, 5)})
+    wanted = {key: torch.rand_like(value) for key, value in model.state_dict().items()}
+    loads({**prefixed(wanted, "model."), "fc.weight": torch.rand(5, 8), "fc.bias": torch.rand(5)}, model, wanted)
+    shifted = layered(4, 8, 8, 6, places=(1, 2, 3))
+    saved = {
+        "0.weight": torch.rand(8, 4),
+        "1.weight": torch.rand(8, 8),
+        "2.weight": torch.rand(6, 8),
+        "3.weight": torch.rand(4, 6),
+    }
+    loads(saved, shifted, {"1.weight": saved["0.weight"], "3.weight": saved["2.weight"]})
+
+
+def test_codes_of_one_byte_beside_their_scale_are_no_weights():
+    model = nn.ModuleDict({"fc": nn.Linear(8, 5)})
+    codes = {
+        "fc.weight": torch.rand(5, 8).to(torch.float8_e4m3fn),
+        "fc.weight_scale_inv": torch.ones(1, 1),
+        "fc.bias": torch.rand(5),
+    }
+    assert "Codes stand where the model has floats" in words(examine(codes, model)) and not examine(codes, model).code
+
+
+def test_a_mask_of_another_kind_is_no_code():
+    model = nn.ModuleDict({"fc": nn.Linear(4, 4)})
+    model.register_buffer("mask", torch.zeros(4, 4))
+    saved = {**nn.ModuleDict({"fc": nn.Linear(4, 4)}).state_dict(), "mask": torch.ones(4, 4).tril().bool()}
+    loads(saved, model, {"mask": torch.ones(4, 4).tril()})
+
+
+def test_lora_that_is_not_merged_is_told():
+    saved = {
+        "fc.weight": torch.rand(5, 8),
+        "fc.bias": torch.rand(5),
+        "fc.lora_A": torch.rand(2, 8),
+        "fc.lora_B": torch.rand(5, 2),
+    }
+    assert "LoRA's changes, not merged: fc.lora_A, fc.lora_B." in words(examine(saved, nn.ModuleDict({"fc": nn.Linear(8, 5)})))
+
+
+@pytest.mark.parametrize("width", [4, 6])
+def test_spectral_norm_of_a_transposed_convolution(width):
+    from torch.nn.utils import spectral_norm
+
+    with warnings.catch_warnings(action="ignore"):
+        saved = nn.Sequential(spectral_norm(nn.ConvTranspose2d(4, width, 3)))
+    for _ in range(20):
+        saved(torch.rand(1, 4, 5, 5))
+    saved.eval()(torch.rand(1, 4, 5, 5))
+    model = nn.Sequential(nn.ConvTranspose2d(4, width, 3))
+    pasted(examine(saved.state_dict(), model), model=model, contents=saved.state_dict())
+    torch.testing.assert_close(model[0].weight, saved[0].weight)
+
+
+def test_two_tensors_for_one_are_told():
+    model = nn.ModuleDict({"e": nn.Embedding(10, 4), "o": nn.Linear(4, 10, False)})
+    model["o"].weight = model["e"].weight
+    saved = {"e.weight": torch.rand(10, 4), "o.weight": torch.rand(10, 4)}
+    assert "Tied in the model, two in the file: e.weight and o.weight." in words(examine(saved, model))
+    assert "Tied in the model, two" not in words(examine({key: torch.ones(10, 4) for key in saved}, model))
+
+
+def test_a_lone_rename_stays_likely_under_a_prefix():
+    model = nn.ModuleDict({"a": nn.Linear(4, 4), "b": nn.Linear(4, 8), "fc": nn.Linear(8, 5)})
+    saved = {key.replace("fc", "aux"): value for key, value in model.state_dict().items()}
+    assert "it may as well be another layer" in words(examine(prefixed(saved, "module."), model))
+
+
+def test_one_number_in_a_row_of_one_is_that_number():
+    model = nn.ModuleDict({"fc": nn.Linear(4, 4)})
+    model.t = nn.Parameter(torch.zeros(1))
+    saved = {**nn.ModuleDict({"fc": nn.Linear(4, 4)}).state_dict(), "t": torch.tensor(3.0)}
+    loads(saved, model, {"t": torch.tensor([3.0])})
+    square = nn.ModuleDict({"proj": nn.Linear(4, 6)})
+    convolution = {"proj.weight": torch.rand(6, 4, 1, 1), "proj.bias": torch.rand(6)}
+    loads(convolution, square, {"proj.weight": convolution["proj.weight"].flatten(1)})
+
+
+def test_a_norm_of_another_makers_names():
+    model = nn.ModuleDict({"fc": nn.Linear(4, 4), "ln": nn.LayerNorm(4)})
+    saved = {"fc.weight": torch.rand(4, 4), "fc.bias": torch.rand(4), "ln.gamma": torch.rand(4), "ln.beta": torch.rand(4)}
+    loads(saved, model, {"ln.weight": saved["ln.gamma"], "ln.bias": saved["ln.beta"]})
+
+
+def test_what_begins_with_pos_is_no_position():
+    model = nn.ModuleDict({"post_quant_conv": nn.Conv2d(8, 8, 1), "k": nn.Linear(3, 3)})
+    saved = {
+        "post_quant_conv.weight": torch.rand(4, 4, 1, 1),
+        "post_quant_conv.bias": torch.rand(4),
+        "k.weight": torch.rand(3, 3),
+    }
+    found = words(examine({**saved, "k.bias": torch.rand(3)}, model))
+    assert "Interpolate" not in found and "Of another size: post_quant_conv" in found
+
+
+def test_minus_infinity_in_a_mask_is_no_divergence():
+    saved = {"a.weight": torch.rand(2, 2), "attn_mask": torch.full((2, 2), -torch.inf)}
+    assert "diverged" not in words(examine(saved)) and "diverged" in words(examine({"a.weight": saved["attn_mask"]}))
+
+
+def test_what_lies_there_under_another_name_is_not_nothing():
+    model = nn.ModuleDict({"encoder": nn.ModuleDict({"a": nn.Linear(4, 4), "b": nn.Linear(4, 8)}), "head": nn.Linear(8, 5)})
+    saved = {key.removeprefix("encoder.").replace("head", "fc"): value for key, value in model.state_dict().items()}
+    found = words(examine(saved, model))
+    assert "The file has nothing for them" not in found and "fc.weight" in found
+
+
+def test_pieces_under_short_names_are_joined():
+    model = nn.ModuleDict({"encoder": nn.Linear(4, 4), "decoder": nn.Linear(4, 2)})
+    wanted = {key: torch.rand_like(value) for key, value in model.state_dict().items()}
+    pieces = {name[:3]: {k: wanted[f"{name}.{k}"] for k in ("weight", "bias")} for name in ("encoder", "decoder")}
+    loads(pieces, model, wanted)
+
+
+class Settings:
+    def __init__(self):
+        self.width = 3
+
+
+def test_a_config_beside_the_weights_is_no_model(tmp_path):
+    torch.save({"config": Settings(), "model": {"weight": torch.rand(2, 3), "bias": torch.rand(2)}}, tmp_path / "a.pth")
+    found = examine(tmp_path / "a.pth")
+    assert "such as a config" in words(found) and "whole model" not in words(found)
+    names = pasted(found)
+    loads(names["checkpoint"], nn.Linear(3, 2), names["checkpoint"]["model"])
+
+
+def test_an_optimizer_by_names_in_another_order():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.rand(2, 3)).sum().backward()
+    optimizer.step()
+    saved, names = optimizer.state_dict(), [name for name, _ in model.named_parameters()]
+    turned = [{**saved["param_groups"][0], "params": [names[k] for k in (2, 3, 0, 1)]}]
+    named = {"state": {names[k]: saved["state"][k] for k in range(4)}, "param_groups": turned}
+    found = examine({"model": model.state_dict(), "optimizer": named}, model, torch.optim.Adam(model.parameters()))
+    assert "Its parameters stand in another order." in words(found)

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import helpers.compare
+import helpers.mapping
 from helpers.compare import compare, same_storage
 
 names = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 3), max_size=6)
@@ -266,13 +266,13 @@ def test_five_thousand_keys_cost_a_bounded_number_of_steps(monkeypatch):
     steps = Counter()
 
     def counted(name):
-        plain = getattr(helpers.compare, name)
+        plain = getattr(helpers.mapping, name)
 
         def step(*arguments):
             steps[name] += 1
             return plain(*arguments)
 
-        monkeypatch.setattr(helpers.compare, name, step)
+        monkeypatch.setattr(helpers.mapping, name, step)
 
     counted("_moved")
     counted("_reasons")

@@ -21,7 +21,8 @@ FLOORS = {
     "files": set(),
     "pickles": {"files"},
     "describe": {"files", "pickles"},
-    "compare": {"describe"},
+    "mapping": {"describe"},
+    "compare": {"describe", "mapping"},
     "owners": set(),
     "checkpoint": {"files", "pickles", "owners"},
     "draw": {"describe", "compare"},
@@ -39,6 +40,7 @@ OUTSIDE = {
     "pickles": set(),
     "owners": {"torch"},
     "describe": {"torch"},
+    "mapping": {"torch"},
     "compare": {"torch"},
     "checkpoint": {"torch"},
     "draw": {"torch", "matplotlib"},
@@ -96,9 +98,9 @@ def test_no_file_over_250_lines_and_no_function_over_40(path):
 
 
 def test_the_budget():
-    """Lines as the formatter lays them out: 444 are the finder's, 1,182 the clinic's, 2,387 all other rooms'."""
+    """Lines as the formatter lays them out: 444 are the finder's, 1,284 the clinic's, 2,447 all other rooms'."""
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES if room(path) not in LESSONS_OWN)
-    assert lines <= 4_013
+    assert lines <= 4_175
 
 
 def private_names(tree):
