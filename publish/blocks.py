@@ -140,7 +140,7 @@ def search_data(up: str = "") -> dict[str, object]:
         for entry, messages, said in zip(symptoms.table(), patterns(), messages_said(), strict=True)
     ]
     known = words()
-    names = ("endings", "same", "phrases", "weights", "counts", "spelt", "subject")
+    names = ("endings", "same", "phrases", "weights", "counts", "spelt", "subject", "vague")
     return {
         "table": rows,
         "words": {"silent": sorted(known.silent), **{name: getattr(known, name) for name in names}},

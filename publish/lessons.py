@@ -84,16 +84,18 @@ def _run(lesson: Lesson) -> dict[int, Flipbook]:
         NotebookClient(notebook, timeout=600, resources=place, store_widget_state=True).execute()
     state = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
     return {
-        k: _flipbook(state, output.data[VIEW]["model_id"])
+        k: flipbook
         for k, cell in enumerate(notebook.cells)
-        if cell.cell_type == "code" and FLIPBOOK in cell.source
+        if cell.cell_type == "code"
         for output in cell.outputs
-        if VIEW in output.get("data", {})
+        if VIEW in output.get("data", {}) and (flipbook := _flipbook(state, output.data[VIEW]["model_id"]))
     }
 
 
-def _flipbook(state: Mapping[str, Any], view: str) -> Flipbook:
+def _flipbook(state: Mapping[str, Any], view: str) -> Flipbook | None:
     inside = {model["model_name"]: model["state"] for model in _below(state, view)}
+    if "StackModel" not in inside:
+        return None
     pages = [state[child.removeprefix("IPY_MODEL_")]["state"]["value"] for child in inside["StackModel"]["children"]]
     slider = inside["IntSliderModel"]
     return Flipbook(tuple(pages), slider.get("value", 0), slider["description"])

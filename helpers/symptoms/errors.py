@@ -21,7 +21,9 @@ HEAD = re.compile(
     r"^(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*)?(?:Error|Exception|Warning|Interrupt|Exit|StopIteration|BadZipFile|Failure)(?::\s|:?\s*$)"
 )
 OUTSIDE = re.compile(r"^\s*File (?!.*\btorch[/\\])")
-INSIDE = re.compile(r"\btorch[/\\](optim|serialization)\b")
+INSIDE = re.compile(r"\btorch[/\\](?:_weights_only_)?(optim|serialization|unpickler|jit|amp)\b")
+IMPORTING = re.compile(r"^\s*(?:from \S+ )?import \w")
+KEYS = re.compile(r'(?:missing|unexpected) key\(s\) in state_dict: "(module\.)?')
 LISTS = r"missing key\(s\)|unexpected key\(s\)|size mismatch for"
 GAP = f"(?:[^mus]|(?!{LISTS})[mus])*?"
 
@@ -30,7 +32,7 @@ GAP = f"(?:[^mus]|(?!{LISTS})[mus])*?"
 class Reading:
     """The lines that tell what happened, small and in one line each: the last error's, its causes', and their further lines.
 
-    `inside` is the part of torch that raised it, where the traceback tells that: optim or serialization.
+    `inside` is the part of torch that raised it, if the traceback tells: optim, serialization, its unpickler, jit or amp.
     """
 
     last: str
@@ -40,22 +42,24 @@ class Reading:
 
 
 def read_error(text: str) -> Reading | None:
-    """What an error's text says, or None if it is not the text of an error."""
+    """What an error's text says, or None if it is not the text of an error. A program's own import that fails says nothing."""
     errors: list[list[str]] = []
     places: list[str] = []
-    inside, marked, place = False, False, ""
+    inside, marked, place, code, loading = False, False, "", "", False
     for raw in COLORS.sub("", text).replace("\r", "").split("\n"):
         line = unlogged(raw)
         if TRACEBACK in line or CHAINED.match(line.strip()) or FRAME.match(line):
-            inside = False
+            inside, loading = False, "serialization" in line or loading and TRACEBACK not in line
             found = INSIDE.search(line)
             place = found[1] if found else "" if OUTSIDE.match(line) else place
         elif HEAD.match(line):
-            errors.append([line])
+            errors.append(["" if "No module named" in line and IMPORTING.match(code) and not loading else line])
             places.append(place)
-            inside, marked, place = True, line != raw, ""
+            inside, marked, place, code = True, line != raw, "", ""
         elif inside and line.strip() and (line != raw) == marked:
             errors[-1].append(line)
+        else:
+            code = line
     if not errors:
         return None
     causes = tuple(plain(error[0]) for error in reversed(errors[:-1]))
@@ -75,6 +79,13 @@ def plain(words: str) -> str:
     """Small letters, straight quotes, single spaces."""
     straight = words.lower().translate({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0x60: "'"})
     return " ".join(straight.split())
+
+
+def unwrapped(words: str) -> str:
+    """Without the `module.` that stands on both sides, or in the one list of a DataParallel: it is not what differs."""
+    lists = KEYS.findall(words)
+    both = len(lists) > 1 or re.search(r"state_dict for (?:distributed)?dataparallel:", words)
+    return words.replace('"module.', '"') if lists and all(lists) and both else words
 
 
 def literal(words: str) -> str:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from helpers.symptoms.errors import Reading, literal, pattern, plain, read_error
+from helpers.symptoms.errors import Reading, literal, pattern, plain, read_error, unwrapped
 from helpers.symptoms.search import Words
 from helpers.symptoms.table import Symptom, escaped, rules, table, title
 
 EMPTY = "Paste an error, the whole of it if you like, or say in a few words what worries you."
 NONE = "Nothing fits, and a wrong lead is worse than none. The [index of all messages](errors/README.md) has them by kind."
-LIMITS = {"most": 3, "enough": 5_000, "ofAnError": 8_000, "heavy": 1_100, "begun": 8}
+LIMITS = {
+    "most": 3,
+    "enough": 5_000,
+    "ofAnError": 8_000,
+    "heavy": 1_100,
+    "begun": 8,
+    "long": 7,
+    "ofALong": 3_400,
+    "same": 9_900,
+}
 
 
 @lru_cache
@@ -55,15 +64,22 @@ def messages_said() -> list[list[str]]:
 def likely(text: str, reading: Reading | None) -> list[int]:
     """The numbers of entries that use the words of a worry. One word alone is no symptom, unless hardly any entry has it.
 
-    Of an error whose message is not known nearly all words must fit, and it must be about what the entries are about.
+    Nor is it one where no word says more than that something is loaded or saved, unless an entry says just this. Of a long
+    worry a third may do. Of an error whose message is not known nearly all words must fit, and it must be about what the
+    entries are about.
     """
     asked = text if reading is None else reading.last.partition(": ")[2]
     ranked = words().rank(asked)
-    said = set(words().tokens(asked))
+    said, meant = set(words().tokens(asked)), words().meanings(asked)
     if len(said) == 1 and len(ranked) > LIMITS["most"] or reading and not said.intersection(words().subject):
         return []
-    enough, heavy = (LIMITS["enough"], 0) if reading is None else (LIMITS["ofAnError"], LIMITS["heavy"])
     top = ranked[0][0] if ranked else 0
+    vague = len({*meant}) < 3 and None in meant or not {*meant} - {*words().vague, None}
+    if reading is None and vague and top < LIMITS["same"]:
+        return []
+    enough, heavy = (LIMITS["enough"], 0) if reading is None else (LIMITS["ofAnError"], LIMITS["heavy"])
+    if reading is None and len(meant) >= LIMITS["long"]:
+        enough, heavy = LIMITS["ofALong"], LIMITS["heavy"]
     return [number for score, cover, has, number in ranked if cover >= enough and has >= heavy and score * 10 >= top * 6]
 
 
@@ -76,7 +92,7 @@ def matches(reading: Reading) -> list[int]:
     found = []
     inside = [f"in torch.{reading.inside}: {reading.last}"] if reading.inside else []
     whole = [" ".join([reading.last, *reading.further])] if reading.further else []
-    texts = [[reading.last, *inside], reading.causes, whole]
+    texts = [[*map(unwrapped, lines)] for lines in ([reading.last, *inside], reading.causes, whole)]
     for number, (entry, messages) in enumerate(zip(table(), patterns(), strict=True)):
         for place, lines in enumerate(texts):
             fits = [size for regex, size in messages if any(regex.search(line) for line in lines)]

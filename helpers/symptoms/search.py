@@ -20,6 +20,7 @@ class Words:
         for group in rules["synonyms"]:
             for word in group:
                 self.same.setdefault(self.stem(word), self.stem(group[0]))
+        self.vague = sorted({self.token(word) for word in rules["vague"].split()})
         self.subject = sorted({self.token(word.strip(".")) for word in rules["subject"].split()})
         self.phrases = [[sorted(set(self.tokens(phrase))) for phrase in entry] for entry in phrases]
         self.counts = Counter(token for entry in self.phrases for token in set().union(*entry))
@@ -66,13 +67,17 @@ class Words:
         best = min(near, key=lambda other: (-self.counts[self.spelt[other]], other), default=None)
         return self.spelt[best] if best else None
 
+    def meanings(self, text: str) -> list[str | None]:
+        """What each different word of a search means, in order; None for one that no entry has."""
+        asked = list(dict.fromkeys(self.split(text)))
+        return [self.meant(word, word == asked[-1]) for word in asked]
+
     def rank(self, text: str) -> list[tuple[int, int, int, int]]:
         """For each entry that has one of the words: its score and what of the search it covers, in parts of 10,000.
 
         Then the weight of the words that it has, and its number; best first.
         """
-        asked = list(dict.fromkeys(self.split(text)))
-        meant = [self.meant(word, word == asked[-1]) for word in asked]
+        meant = self.meanings(text)
         wanted = {token for token in meant if token}
         need = self.weigh(wanted) + max(self.weights.values(), default=0) * meant.count(None) // 2
         ranked = []

@@ -8,7 +8,8 @@ const TRACEBACK = "Traceback (most recent call last)";
 const CHAINED = /^(?:During handling of the above exception|The above exception was the direct cause)/;
 const FRAME = /^\s*(?:File .*, line \d+|File .*:\d+,? in |Cell In\s*\[|Input In\s*\[|<ipython-input|-+> ?\d+ |~?\^+)/;
 const OUTSIDE = /^\s*File (?!.*\btorch[/\\])/;
-const INSIDE = /\btorch[/\\](optim|serialization)\b/;
+const INSIDE = /\btorch[/\\](?:_weights_only_)?(optim|serialization|unpickler|jit|amp)\b/;
+const IMPORTING = /^\s*(?:from \S+ )?import \w/;
 const HEAD = /^(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*)?(?:Error|Exception|Warning|Interrupt|Exit|StopIteration|BadZipFile|Failure)(?::\s|:?\s*$)/;
 
 function readError(text) {
@@ -17,20 +18,26 @@ function readError(text) {
   let place = "";
   let inside = false;
   let marked = false;
+  let code = "";
+  let loading = false;
   for (const raw of text.replace(COLORS, "").replaceAll("\r", "").split("\n")) {
     const line = unlogged(raw);
     if (line.includes(TRACEBACK) || CHAINED.test(line.trim()) || FRAME.test(line)) {
       inside = false;
+      loading = line.includes("serialization") || (loading && !line.includes(TRACEBACK));
       const found = INSIDE.exec(line);
       if (found || OUTSIDE.test(line)) place = found ? found[1] : "";
     } else if (HEAD.test(line)) {
-      errors.push([line]);
+      errors.push([line.includes("No module named") && IMPORTING.test(code) && !loading ? "" : line]);
       places.push(place);
       place = "";
+      code = "";
       inside = true;
       marked = line !== raw;
     } else if (inside && line.trim() && (line !== raw) === marked) {
       errors.at(-1).push(line);
+    } else {
+      code = line;
     }
   }
   if (!errors.length) return null;
@@ -57,6 +64,12 @@ function plain(words) {
   return straight.split(/\s+/).filter(Boolean).join(" ");
 }
 
+function unwrapped(words) {
+  const lists = [...words.matchAll(/(?:missing|unexpected) key\(s\) in state_dict: "(module\.)?/g)];
+  const both = lists.length > 1 || /state_dict for (?:distributed)?dataparallel:/.test(words);
+  return lists.length && lists.every((list) => list[1]) && both ? words.replaceAll('"module.', '"') : words;
+}
+
 class Words {
   constructor(data) {
     this.silent = new Set(data.silent);
@@ -64,6 +77,7 @@ class Words {
     this.same = new Map(Object.entries(data.same));
     this.phrases = data.phrases;
     this.subject = data.subject;
+    this.vague = data.vague;
     this.weights = new Map(Object.entries(data.weights));
     this.counts = new Map(Object.entries(data.counts));
     this.spelt = Object.entries(data.spelt);
@@ -103,9 +117,13 @@ class Words {
     return near.length ? near[0][1] : null;
   }
 
-  rank(text) {
+  meanings(text) {
     const asked = [...new Set(this.split(text))];
-    const meant = asked.map((word) => this.meant(word, word === asked.at(-1)));
+    return asked.map((word) => this.meant(word, word === asked.at(-1)));
+  }
+
+  rank(text) {
+    const meant = this.meanings(text);
     const wanted = new Set(meant.filter((token) => token !== null));
     const unknown = this.unknown();
     const need = this.weigh(wanted) + unknown * meant.filter((token) => token === null).length;
@@ -188,8 +206,13 @@ class Finder {
     const said = new Set(this.words.split(asked).map((word) => this.words.token(word)));
     if (said.size === 1 && ranked.length > this.limits.most) return [];
     if (reading && !this.words.subject.some((token) => said.has(token))) return [];
-    const [enough, heavy] = reading ? [this.limits.ofAnError, this.limits.heavy] : [this.limits.enough, 0];
     const top = ranked.length ? ranked[0].score : 0;
+    const meant = this.words.meanings(asked);
+    const different = new Set(meant);
+    const says = [...different].some((token) => token !== null && !this.words.vague.includes(token));
+    if (!reading && ((different.size < 3 && different.has(null)) || !says) && top < this.limits.same) return [];
+    let [enough, heavy] = reading ? [this.limits.ofAnError, this.limits.heavy] : [this.limits.enough, 0];
+    if (!reading && meant.length >= this.limits.long) [enough, heavy] = [this.limits.ofALong, this.limits.heavy];
     return ranked
       .filter((hit) => hit.cover >= enough && hit.has >= heavy && hit.score * 10 >= top * 6)
       .map((hit) => hit.number);
@@ -198,7 +221,7 @@ class Finder {
   matches(reading) {
     const inside = reading.inside ? [`in torch.${reading.inside}: ${reading.last}`] : [];
     const whole = reading.further.length ? [[reading.last, ...reading.further].join(" ")] : [];
-    const texts = [[reading.last, ...inside], reading.causes, whole];
+    const texts = [[reading.last, ...inside], reading.causes, whole].map((lines) => lines.map(unwrapped));
     const found = [];
     this.table.forEach((entry, number) => {
       for (let place = 0; place < texts.length; place += 1) {

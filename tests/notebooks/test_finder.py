@@ -195,6 +195,42 @@ SAID = {
 }
 
 
+IMPORTS = """Traceback (most recent call last):
+  File "/me/train.py", line 3, in <module>
+{}    from models.yolo import Model
+ModuleNotFoundError: No module named 'models'
+"""
+
+
+def test_an_import_that_fails_counts_where_a_file_asked_for_it():
+    assert symptoms.find(IMPORTS.format("")) == []
+    through = '  File "/site-packages/torch/serialization.py", line 9, in find_class\n'
+    assert symptoms.find(IMPORTS.format(through))[0].address == "no-module-named-models"
+
+
+LEADS = {
+    'RuntimeError: Error(s) in loading state_dict for DataParallel:\n\tUnexpected key(s) in state_dict: "module.extra.weight".': (
+        "unexpected-only"
+    ),
+    'Missing key(s) in state_dict: "module.bn.weight". Unexpected key(s) in state_dict: "module.bn1.weight".': "renamed-layers",
+    "AttributeError: Can't get attribute '_rebuild_tensor_v2' on <module 'torch._utils' from 'x.py'>": "newer-file-version",
+    "KeyError: 'pytorch-lightning_version'": "lightning-checkpoint",
+    "when the run is resumed from a checkpoint, the scheduler resets my learning rate to the initial one": "other-schedule",
+    "training starts again at epoch 0 after I resumed it": "begins-at-epoch-0",
+    "Model behaves differently after saving and loading it": "other-answers",
+    "best model was overridden by the latest one": "best-is-last",
+    "Cannot load saved model": None,
+    "weight loading problem": None,
+    "confusion matrix": None,
+    "how to plot a histogram": None,
+}
+
+
+@pytest.mark.parametrize("text", LEADS)
+def test_where_it_leads_first_or_nowhere(text):
+    assert next((hit.address for hit in symptoms.find(text)), None) == LEADS[text]
+
+
 @pytest.mark.parametrize("text", SAID)
 def test_what_is_found_and_in_which_order(text):
     assert [hit.address for hit in symptoms.find(text)] == SAID[text]
