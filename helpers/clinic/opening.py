@@ -106,6 +106,7 @@ def _kind(header: files.Header, path: Path) -> Finding:
     if kind in ("distributed", "shard"):
         why = ".metadata says what lies where. It is a pickle, read without a guard: do this to a folder of your own only."
         kind, path = "distributed", path.parent if kind == "shard" else path
+    why += " Then examine(state, model) says whether it fits." * ("state =" in _CODE.get(kind, ""))
     place = place_of(_PLACES[kind]) if kind in _PLACES else ""
     return Finding(header.words, why, _CODE.get(kind, "").format(str(path)), place, level=level)
 

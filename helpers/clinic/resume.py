@@ -15,7 +15,14 @@ def resuming(saved: list[Part], optimizer: optim.Optimizer, model: nn.Module | N
     if not saved:
         why = "Only the weights were saved: training goes on with an empty optimizer."
         return [explained("There is no optimizer in it.", why, "keyerror-optimizer", level="look")]
-    return min((_from(part, optimizer, model, head) for part in saved), key=lambda found: found[-1].level == "bad")
+    found = [_from(part, optimizer, model, head) for part in saved]
+    fits = [part.name for part, one in zip(saved, found, strict=True) if one[-1].level != "bad"]
+    best = min(found, key=lambda one: one[-1].level == "bad")
+    if len(fits) > 1:
+        what = f"{', '.join(fits[1:])} would fit as well as {fits[0]}."
+        why = "The line below takes the first: say which you want."
+        best = [Finding(what, why, sure="cannot be told", level="look"), *best]
+    return best
 
 
 def _from(part: Part, optimizer: optim.Optimizer, model: nn.Module | None, head: str) -> list[Finding]:
@@ -61,4 +68,5 @@ def _in_order(part: Part, optimizer: optim.Optimizer, model: nn.Module | None, h
     sure, why = "likely", "Kind, groups and shapes agree; the order of equal shapes cannot be told."
     if names and names == mine:
         sure, why = "certain", "Kind, groups and shapes agree, and so do the names."
+    why += " The file's settings come back too, its learning rate among them."
     return [Finding("It can resume.", why, code, "notebooks/07_resume_exactly.ipynb", sure)]

@@ -199,7 +199,7 @@ class OpenNotebook:
             number,
         )
         found = self.page.locator(f".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell[data-windowed-list-index='{index}']")
-        found.scroll_into_view_if_needed()
+        found.wait_for(state="attached")
         return found
 
     def rewrite(self, source: str, code: str) -> None:
@@ -234,16 +234,18 @@ class OpenNotebook:
 
     def _tab_to(self, cell: Locator, there: str, wanted: str) -> None:
         """By Tab alone: on from the control of the cell that has the focus, else from the cell, and once past its end again."""
-        cell.locator(".jp-OutputArea-output .jupyter-widgets").first.wait_for()
+        cell.locator(".jp-OutputArea-output .jupyter-widgets").first.wait_for(state="attached")
         inside = "cell.querySelector('.jp-OutputArea').contains(document.activeElement)"
-        read, place = f"(cell, wanted) => {inside} ? ({there})(wanted) ? 'there' : 'inside' : 'outside'", ""
+        read = f"(cell, wanted) => {inside} ? ({there})(wanted) ? 'there' : 'inside' : 'outside'"
+        begin = f"(cell, wanted) => {{ const at = ({read})(cell, wanted); if (at === 'outside') cell.focus(); return at; }}"
+        place = cell.evaluate(begin, wanted)
         for _ in range(120):
-            before, place = place, cell.evaluate(read, wanted)
             if place == "there":
                 return
-            if place == "outside" and before != "outside":
-                cell.focus()
             self.page.keyboard.press("Tab")
+            before, place = place, cell.evaluate(read, wanted)
+            if place == "outside" and before != "outside":
+                cell.evaluate("cell => cell.focus()")
         raise LookupError(f"Tab does not lead to {wanted!r}; the cell has {self.controls(cell)}")
 
     def wait_text(self, cell: Locator, selector: str, words: str) -> None:

@@ -1204,3 +1204,12 @@ def test_an_optimizer_by_names_in_another_order():
     named = {"state": {names[k]: saved["state"][k] for k in range(4)}, "param_groups": turned}
     found = examine({"model": model.state_dict(), "optimizer": named}, model, torch.optim.Adam(model.parameters()))
     assert "Its parameters stand in another order." in words(found)
+
+
+def test_of_two_optimizers_that_fit_neither_is_taken_without_a_word():
+    model = nn.Linear(3, 2)
+    saved = torch.optim.SGD(model.parameters(), lr=0.1).state_dict()
+    found = words(
+        examine({"opt_g": saved, "opt_d": {**saved}, "model": model.state_dict()}, model, torch.optim.SGD(model.parameters()))
+    )
+    assert "opt_d would fit as well as opt_g." in found and "its learning rate among them" in found
