@@ -234,31 +234,37 @@ class OpenNotebook:
 
     def _tab_to(self, cell: Locator, there: str, wanted: str) -> None:
         """By Tab alone: on from the control of the cell that has the focus, else from the cell, and once past its end again."""
-        cell.locator(".jp-OutputArea-output .jupyter-widgets").first.wait_for(state="attached")
+        node = cell.element_handle()
+        node.wait_for_selector(".jp-OutputArea-output .jupyter-widgets", state="attached")
         inside = "cell.querySelector('.jp-OutputArea').contains(document.activeElement)"
         read = f"(cell, wanted) => {inside} ? ({there})(wanted) ? 'there' : 'inside' : 'outside'"
         begin = f"(cell, wanted) => {{ const at = ({read})(cell, wanted); if (at === 'outside') cell.focus(); return at; }}"
-        place = cell.evaluate(begin, wanted)
+        place = node.evaluate(begin, wanted)
         for _ in range(120):
             if place == "there":
                 return
             self.page.keyboard.press("Tab")
-            before, place = place, cell.evaluate(read, wanted)
+            before, place = place, node.evaluate(read, wanted)
             if place == "outside" and before != "outside":
-                cell.evaluate("cell => cell.focus()")
+                node.evaluate("cell => cell.focus()")
         raise LookupError(f"Tab does not lead to {wanted!r}; the cell has {self.controls(cell)}")
 
     def wait_text(self, cell: Locator, selector: str, words: str) -> None:
         """Waits until the first element of `selector` in the cell's output says exactly `words`."""
-        self._wait(cell, "e => e.textContent.replaceAll('\\n', '').trim()", f".jp-OutputArea-output {selector}", words)
+        node, read = cell.element_handle(), "e?.textContent.replaceAll('\\n', '').trim()"
+
+        def seen() -> str | None:
+            return node.evaluate(f"(cell, where) => {{ const e = cell.querySelector(where); return {read}; }}", within)
+
+        within = f".jp-OutputArea-output {selector}"
+        until(lambda: seen() == words, lambda: f"{seen()!r} in place of {words!r}", pause=0.03)
 
     def wait_title(self, cell: Locator, words: str) -> None:
         """Waits until the picture that can be seen in the cell's output has exactly the title `words`."""
-        self._wait(cell, "e => e.textContent", ".jp-OutputArea-output svg:visible > title", words)
 
-    def _wait(self, cell: Locator, read: str, selector: str, words: str) -> None:
         def seen() -> str | None:
-            return next(iter(cell.locator(selector).evaluate_all(f"all => all.slice(0, 1).map({read})")), None)
+            titles = cell.locator(".jp-OutputArea-output svg:visible > title")
+            return next(iter(titles.evaluate_all("all => all.slice(0, 1).map(e => e.textContent)")), None)
 
         until(lambda: seen() == words, lambda: f"{seen()!r} in place of {words!r}", pause=0.03)
 
