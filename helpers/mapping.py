@@ -28,9 +28,8 @@ def label(value: Any) -> str:
 def mappings(source: Mapping[str, Any], target: Mapping[str, Any], in_order: bool) -> list[dict[str, str]]:
     """Target key → source key, once for each of the mappings that explain the most keys and do so most simply.
 
-    With `in_order`, the one of these that numbers modules anew and keeps their order, and what of it all of them have.
-
-    That one module has another name, beside others that match, is explained as well by its being another module.
+    That one module has another name, beside others that match, is explained as well by its being another module. With
+    `in_order`: the one that numbers modules anew and keeps their order, if it is among them, and what of it all have.
     """
     names = _names(source), _names(target)
     shared = [commonprefix([path for path, _ in side.values()]) for side in names]

@@ -16,7 +16,7 @@ def untied(state: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
     """Names of one tensor of the model for which the file has different ones."""
     names: dict[int, list[str]] = defaultdict(list)
     for key, value in own.items():
-        if isinstance(value, Tensor) and isinstance(state.get(key), Tensor) and not value.is_meta:
+        if _is_plain(value) and _is_plain(state.get(key)):
             names[value.untyped_storage().data_ptr()].append(key)
     pairs = [(first, other) for place, (first, *others) in names.items() if place for other in others]
     same = [(one, other) for one, other in pairs if own[one].shape == own[other].shape]
@@ -25,6 +25,10 @@ def untied(state: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
         for one, other in same
         if not same_storage(state[one], state[other]) and not torch.equal(state[one], state[other])
     ]
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
 
 
 def codes(state: Mapping[str, Any], model: nn.Module) -> list[str]:

@@ -86,7 +86,9 @@ def _applied(missing: Names[str], extra: Names[str], state: Mapping[str, Any], o
 def _outputs(weight: Any, u: Any, v: Any) -> int | None:
     """The dimension of the outputs: 1 under a transposed convolution. Of two that fit, the one of the larger singular value."""
     fits = [k for k, size in enumerate(weight.shape[:2]) if (size,) == u.shape and v.shape == (weight.numel() // size,)]
-    return max(fits, key=lambda k: abs(float(u @ weight.transpose(0, k).flatten(1) @ v)), default=None)
+    if len(fits) < 2 or weight.is_meta:
+        return next(iter(fits), None)
+    return max(fits, key=lambda k: abs(float(u @ weight.transpose(0, k).flatten(1) @ v)))
 
 
 def _renamed(missing: Names[str], extra: Names[str], state: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Recipe]:
