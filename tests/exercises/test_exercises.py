@@ -109,6 +109,17 @@ def test_memory_that_the_first_call_takes_or_frees_is_not_the_answers():
         assert large.taken(lambda: None, first) < 5 * 10**6 < 30 * 10**6 < large.taken(lambda: torch.ones(10**7).sum(), first)
 
 
+@pytest.mark.skipif(not large.STATUS.exists(), reason="VmHWM is Linux's")
+def test_memory_that_the_c_library_keeps_is_not_taken_unseen(monkeypatch):
+    """In a whole run a wrong answer of that exercise was called right, twice: it had used what was free and still there."""
+    monkeypatch.setattr(large, "_give_back", lambda: None)
+    kept = [torch.ones(7 * 10**6), torch.ones(7 * 10**6)]
+    kept.clear()
+    kept += [torch.ones(4 * 10**6), torch.ones(4 * 10**6)]
+    kept.clear()
+    assert large.taken(lambda: torch.ones(4 * 10**6).sum(), lambda: None) > 15 * 10**6
+
+
 @pytest.mark.parametrize("exercise", values(Exercise))
 def test_hints_do_not_repeat(exercise):
     assert len(exercise.hints) >= 2 and len(set(exercise.hints)) == len(exercise.hints)

@@ -1213,3 +1213,17 @@ def test_of_two_optimizers_that_fit_neither_is_taken_without_a_word():
         examine({"opt_g": saved, "opt_d": {**saved}, "model": model.state_dict()}, model, torch.optim.SGD(model.parameters()))
     )
     assert "opt_d would fit as well as opt_g." in found and "its learning rate among them" in found
+
+
+def test_what_has_no_storage_or_no_numbers_is_examined_too():
+    model = nn.ModuleDict({"fc": nn.Linear(4, 4)})
+    model.register_buffer("table", torch.eye(4).to_sparse())
+    assert "could not be examined" not in words(examine(model.state_dict(), model))
+    parts = {"w_orig": (4, 4), "w_u": (4,), "w_v": (4,)}
+    lacking = nn.Module()
+    lacking.w = nn.Parameter(torch.zeros(4, 4))
+    found = words(examine({key: torch.empty(shape, device="meta") for key, shape in parts.items()}, lacking))
+    assert "could not be examined" not in found and "Under spectral norm" in found
+    tied = nn.ModuleDict({"e": nn.Embedding(4, 4), "o": nn.Linear(4, 4, False)})
+    tied["o"].weight = tied["e"].weight
+    assert "could not be" not in words(examine({f"{k}.weight": torch.empty(4, 4, device="meta") for k in "eo"}, tied))
