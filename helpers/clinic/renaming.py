@@ -16,7 +16,7 @@ _PREFIXES = {
 }
 
 
-def _without(prefix: str, name: str) -> str:
+def _taken_off(prefix: str, name: str) -> str:
     return name.removeprefix(prefix) if name.startswith(prefix) else f"{name} (old)"
 
 
@@ -34,7 +34,7 @@ def renaming(pairs: list[Pair]) -> tuple[list[str], Change, str]:
         place = place_of("averaged-model" if averaged else _PREFIXES.get(prefix, "other-wrapper-prefix"))
         choices.append((f"key.removeprefix({prefix!r})", "", lambda name: name.removeprefix(prefix)))
         only = f" if key.startswith({prefix!r})"
-        choices.append((f"key.removeprefix({prefix!r})", only, lambda name: _without(prefix, name)))
+        choices.append((f"key.removeprefix({prefix!r})", only, lambda name: _taken_off(prefix, name)))
     if key.endswith(old):
         before = key.removesuffix(old)
         place = place_of("module-prefix-in-the-model" if before == "module." else "other-wrapper-prefix")

@@ -251,12 +251,12 @@ class OpenNotebook:
 
     def wait_text(self, cell: Locator, selector: str, words: str) -> None:
         """Waits until the first element of `selector` in the cell's output says exactly `words`."""
-        node, read = cell.element_handle(), "e?.textContent.replaceAll('\\n', '').trim()"
+        node, where = cell.element_handle(), f".jp-OutputArea-output {selector}"
+        read = "(cell, where) => cell.querySelector(where)?.textContent.replaceAll('\\n', '').trim()"
 
         def seen() -> str | None:
-            return node.evaluate(f"(cell, where) => {{ const e = cell.querySelector(where); return {read}; }}", within)
+            return node.evaluate(read, where)
 
-        within = f".jp-OutputArea-output {selector}"
         until(lambda: seen() == words, lambda: f"{seen()!r} in place of {words!r}", pause=0.03)
 
     def wait_title(self, cell: Locator, words: str) -> None:
